@@ -1,0 +1,34 @@
+# From vessel graph to registered angiogram. The rules are in pipeline order:
+#   snakemake --cores all results/angio_20MB.png
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/vessels.smk"
+include: "workflow/rules/bubbles.smk"
+include: "workflow/rules/training_set.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/acquisition.smk"
+include: "workflow/rules/reconstruction.smk"
+include: "workflow/rules/evaluation.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{results}/angio_20MB.png",
+
+
+rule concentrations:
+    message:
+        "Every acquisition of the configuration"
+    input:
+        expand("{results}/angio_{acquisition}.png", results=results, acquisition=settings.acquisitions),

@@ -1,0 +1,167 @@
+"""Delay-and-sum on the GPU: CuPy raw kernels, the twin of `kernels_cpu`.
+
+`refine` oversamples the channels of some frames, `delay_and_sum` gives each thread one pixel of a few frames,
+so that a delay is worked out once for all of them. The source uses only what a small shim over the CUDA
+built-ins can stand in for: the tests compile the same text for the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ulmpipe.beamforming.das import DelayTables
+
+THREADS = 128
+FRAMES_PER_THREAD = 8  # as FRAMES in the source
+FRAMES_AT_ONCE = 64  # bounds the memory of the oversampled channels
+
+SOURCE = r"""
+#define FRAMES 8
+
+extern "C" __global__ void refine(const float2* data, const float* taps, int oversampling, int n_taps,
+                                  int n_samples, long long n_channels, float2* fine)
+{
+    const long long n_rows = (long long)(n_samples - 1) * oversampling + 2;
+    const long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= n_channels * n_rows) return;
+    const long long channel = index / n_rows;
+    const int row = (int)(index - channel * n_rows);
+    const int sample = row / oversampling, phase = row - sample * oversampling;
+    const float2* source = data + channel * n_samples;
+    float2 sum = make_float2(0.0f, 0.0f);
+    if (phase == 0) {
+        if (sample < n_samples) sum = source[sample];
+    } else {
+        for (int tap = 0; tap < n_taps; ++tap) {
+            const int at = sample + tap - n_taps / 2 + 1;
+            if (at < 0 || at >= n_samples) continue;
+            const float weight = taps[phase * n_taps + tap];
+            sum.x += weight * source[at].x;
+            sum.y += weight * source[at].y;
+        }
+    }
+    fine[index] = sum;
+}
+
+extern "C" __global__ void delay_and_sum(const float2* fine, const float* transmit_position,
+                                         const float2* transmit_phase, const float* receive_position,
+                                         const float2* receive_phase, const long long* pixel, int n_frames,
+                                         int n_angles, int n_elements, int n_rows, int n_pixels,
+                                         long long image_size, float2* image)
+{
+    const int here = blockIdx.x * blockDim.x + threadIdx.x;
+    const int first_frame = blockIdx.y * FRAMES;
+    if (here >= n_pixels || first_frame >= n_frames) return;
+    const int frames = n_frames - first_frame < FRAMES ? n_frames - first_frame : FRAMES;
+    const long long frame_size = (long long)n_angles * n_elements * n_rows;
+    float2 sum[FRAMES];
+    for (int k = 0; k < FRAMES; ++k) sum[k] = make_float2(0.0f, 0.0f);
+    for (int element = 0; element < n_elements; ++element) {
+        const float2 receive = receive_phase[(long long)element * n_pixels + here];
+        if (receive.x == 0.0f && receive.y == 0.0f) continue;
+        const float receive_at = receive_position[(long long)element * n_pixels + here];
+        for (int angle = 0; angle < n_angles; ++angle) {
+            const float position = transmit_position[(long long)angle * n_pixels + here] + receive_at;
+            if (!(position >= 0.0f && position <= (float)(n_rows - 2))) continue;
+            const int row = (int)position;
+            const float far = position - (float)row, near = 1.0f - far;
+            const float2 transmit = transmit_phase[(long long)angle * n_pixels + here];
+            const float re = transmit.x * receive.x - transmit.y * receive.y;
+            const float im = transmit.x * receive.y + transmit.y * receive.x;
+            const float2* source = fine + first_frame * frame_size
+                                   + ((long long)angle * n_elements + element) * n_rows + row;
+            #pragma unroll
+            for (int k = 0; k < FRAMES; ++k) {
+                if (k >= frames) break;
+                const float2 a = source[k * frame_size], b = source[k * frame_size + 1];
+                const float x = near * a.x + far * b.x, y = near * a.y + far * b.y;
+                sum[k].x += re * x - im * y;
+                sum[k].y += re * y + im * x;
+            }
+        }
+    }
+    for (int k = 0; k < frames; ++k) image[(first_frame + k) * image_size + pixel[here]] = sum[k];
+}
+"""
+
+
+def is_available() -> bool:
+    """Whether CuPy is installed and sees a device."""
+    try:
+        import cupy
+
+        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
+    except Exception:  # CuPy without a driver raises its own error types
+        return False
+
+
+@cache
+def _compiled() -> Any:
+    import cupy
+
+    return cupy.RawModule(code=SOURCE)
+
+
+def beamform(
+    data: NDArray[np.complex64],
+    taps: NDArray[np.float32],
+    tables: Iterable[DelayTables],
+    image: NDArray[np.complex64],
+) -> None:
+    """Fill image (frame, pixel) from data (frame, angle, element, sample); see `das.delay_and_sum`.
+
+    All delay tables stay on the device: 12 bytes per element and pixel.
+    """
+    import cupy
+
+    refine, delay_and_sum = (_compiled().get_function(name) for name in ("refine", "delay_and_sum"))
+    n_frames, n_angles, n_elements, n_samples = data.shape
+    oversampling, n_taps = taps.shape
+    n_rows = (n_samples - 1) * oversampling + 2
+    on_device = [
+        [
+            cupy.asarray(array)
+            for array in (
+                table.transmit_position,
+                table.transmit_phase,
+                table.receive_position,
+                table.receive_phase,
+                table.pixel,
+            )
+        ]
+        for table in tables
+    ]
+    taps_on_device = cupy.asarray(taps)
+    for first in range(0, n_frames, FRAMES_AT_ONCE):
+        some = cupy.asarray(data[first : first + FRAMES_AT_ONCE])
+        n_some = some.shape[0]
+        fine = cupy.empty((n_some, n_angles, n_elements, n_rows), dtype=np.complex64)
+        n_channels = n_some * n_angles * n_elements
+        refine(
+            (-(-fine.size // THREADS),),
+            (THREADS,),
+            (
+                some,
+                taps_on_device,
+                np.int32(oversampling),
+                np.int32(n_taps),
+                np.int32(n_samples),
+                np.int64(n_channels),
+                fine,
+            ),
+        )
+        part = cupy.empty((n_some, image.shape[1]), dtype=np.complex64)
+        counts = (np.int32(n_some), np.int32(n_angles), np.int32(n_elements), np.int32(n_rows))
+        for *delays, pixel in on_device:
+            delay_and_sum(
+                (-(-pixel.size // THREADS), -(-n_some // FRAMES_PER_THREAD)),
+                (THREADS,),
+                (fine, *delays, pixel, *counts, np.int32(pixel.size), np.int64(image.shape[1]), part),
+            )
+        image[first : first + n_some] = part.get()

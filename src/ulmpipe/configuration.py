@@ -1,0 +1,418 @@
+"""The configuration: what every value is, what it may be, and one clear line when it is not.
+
+The models below are the single source: `config/config.yaml` gives the defaults, `workflow/schemas/config.schema.json` and
+`docs/configuration.md` are generated from here (``python -m ulmpipe.configuration``), and a test keeps them in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ulmpipe.errors import InputError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class _Section(BaseModel):
+    """A part of the configuration: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Volumes(_Section):
+    """Which vessel graphs are used for what, and what is cut out of them."""
+
+    train: list[Name] = Field(min_length=1, description="names of the graphs the network learns from")
+    test: Name = Field(
+        description="name of the graph the acquisitions are made of; the network never sees it"
+    )
+    cube: Positive = Field(description="side of the cube taken from each graph, native scale, m")
+    dilation: Positive = Field(description="factor on positions and radii (2: mouse to rat)")
+
+
+class SyntheticGraph(_Section):
+    """A synthetic cortical network."""
+
+    source: Literal["synthetic"] = Field(description="a synthetic cortical network")
+    seed: Annotated[int, Field(ge=0)] = Field(description="which network")
+
+
+class FileGraph(_Section):
+    """A graph of your own."""
+
+    source: Literal["file"] = Field(description="a graph of your own")
+    path: str = Field(description="SWC or TPM .mat file")
+    voxel_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] = Field(
+        description="metres per unit of the file along x, y, z"
+    )
+
+
+class VelocityLaw(_Section):
+    """Centreline speed against native diameter: ln v[mm/s] = exponent · ln d[µm] + intercept."""
+
+    exponent: Finite = Field(description="of ln v[mm/s] = exponent · ln d[µm] + intercept")
+    intercept: Finite = Field(description="of the same law")
+
+
+class Flow(_Section):
+    """How bubbles move with the blood."""
+
+    velocity_law: VelocityLaw = Field(description="centreline speed against native diameter (Hingot 2019)")
+    wall_floor: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="least value of the profile 1 - r²/R²"
+    )
+
+
+class ProbeSection(_Section):
+    """The linear array."""
+
+    n_elements: Count = Field(description="elements of the linear array")
+    pitch: Positive = Field(description="distance between element centres, m")
+    width: Positive = Field(description="element width, m")
+    height: Positive = Field(description="element height (elevation aperture), m")
+    elevation_focus: Positive = Field(description="m")
+    center_frequency: Positive = Field(description="Hz")
+    bandwidth: Annotated[float, Field(gt=0, lt=2)] = Field(
+        description="-6 dB pulse-echo, fraction of the centre frequency"
+    )
+    baffle: Literal["soft", "rigid"] = Field(description="element directivity: soft has cos θ")
+
+
+class Sequence(_Section):
+    """What is transmitted, and how it is sampled."""
+
+    angles_deg: list[Annotated[float, Field(gt=-60, lt=60)]] = Field(
+        min_length=1, description="plane waves of a frame, degrees"
+    )
+    transmit_frequency: Positive = Field(description="Hz")
+    n_cycles: Positive = Field(description="of the transmitted pulse")
+    pulse_repetition_frequency: Positive = Field(
+        description="Hz; sets the time between the angles of a frame"
+    )
+    frame_rate: Positive = Field(description="compounded frames per second, Hz")
+    frames_per_block: Annotated[int, Field(ge=16, multiple_of=16)] = Field(description="multiple of 16")
+    sampling_frequency: Positive = Field(description="of the complex IQ samples, Hz")
+    demodulation_frequency: Positive = Field(description="Hz")
+
+    @model_validator(mode="after")
+    def _angles_fit_in_a_frame(self) -> Self:
+        if len(self.angles_deg) / self.pulse_repetition_frequency > 1.0000001 / self.frame_rate:
+            raise ValueError(
+                f"{len(self.angles_deg)} angles at {self.pulse_repetition_frequency} Hz do not fit in a frame at {self.frame_rate} Hz"
+            )
+        return self
+
+
+class Medium(_Section):
+    """What the waves run through."""
+
+    speed_of_sound: Positive = Field(description="m/s")
+    attenuation: NotNegative = Field(description="dB/cm/MHz")
+
+
+class Noise(_Section):
+    """Of the receiver, white in the band of the samples."""
+
+    snr_db: Finite = Field(
+        description="peak echo of a bubble at the elevation focus over the noise RMS, IQ samples of one element, dB"
+    )
+
+
+class Beamforming(_Section):
+    """Delay-and-sum on a square grid."""
+
+    pixel: Positive = Field(description="m")
+    f_number: NotNegative = Field(description="receive aperture; 0 is the full aperture")
+    oversampling: Count = Field(description="of the IQ samples before linear interpolation")
+
+
+OddSize = Annotated[int, Field(ge=3, le=63)]
+
+
+class Correlation(_Section):
+    """Correlation of the images with the point spread function."""
+
+    point_spread_shape: Annotated[list[OddSize], Field(min_length=2, max_length=2)] = Field(
+        description="z, x; pixels, odd"
+    )
+    regularization: Positive = Field(description="fraction of the block's RMS below which correlation fades")
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if any(size % 2 == 0 for size in self.point_spread_shape):
+            raise ValueError(f"point_spread_shape {self.point_spread_shape}: both sizes must be odd")
+        return self
+
+
+class ClutterFilter(_Section):
+    """Singular value decomposition over a block."""
+
+    n_removed: Annotated[int, Field(ge=0)] = Field(
+        description="largest singular components removed; 0 removes none"
+    )
+
+
+class Tissue(_Section):
+    """What scatters besides bubbles, in training blocks and acquisitions alike."""
+
+    reflectivity_db: Finite | None = Field(
+        description="RMS reflectivity of a scatterer over that of a bubble, dB; null: no tissue"
+    )
+    density_per_mm3: Positive = Field(description="scatterers per mm³")
+    motion_amplitude: NotNegative = Field(description="of the motion within a block, m")
+    motion_frequency: Positive = Field(description="Hz")
+    n_states: Annotated[int, Field(ge=2, le=32)] = Field(
+        description="displacement states simulated per block"
+    )
+
+
+class TrainingSet(_Section):
+    """Blocks of the training volumes."""
+
+    window: Annotated[int, Field(ge=16, multiple_of=4)] = Field(description="pixels, centred in the volume")
+    blocks_per_volume: Count = Field(description="training blocks of each volume")
+    validation_blocks_per_volume: Count = Field(description="blocks held out of each training volume")
+    blocks_per_shard: Count = Field(description="blocks one job makes; no influence on the results")
+    blocks_per_rotation: Count = Field(description="blocks that share one random 3-D rotation of the volume")
+    concentrations_per_mm3: list[Positive] = Field(
+        min_length=1, description="each training block has one of these, at random"
+    )
+    validation_concentration_per_mm3: Positive = Field(description="bubbles/mm³ of the validation blocks")
+    lateral_offset: NotNegative = Field(
+        description="largest random displacement of a volume from the axis, m"
+    )
+    depth_offset: NotNegative = Field(description="largest random displacement from the elevation focus, m")
+
+
+class Targets(_Section):
+    """What the network learns and what everything is measured against."""
+
+    upsampling: Literal[8] = Field(description="fine pixels per pixel; the networks rebuild 8")
+    dilation_radius: Annotated[int, Field(ge=0)] = Field(description="fine pixels, phase 1 only")
+    visibility_db: Annotated[float, Field(lt=0)] | None = Field(
+        description="least elevation gain of a bubble in a target, dB; null: all"
+    )
+
+
+class Network(_Section):
+    """Which network, and its arithmetic."""
+
+    name: Literal["light", "paper"] = Field(description="light for CPUs, or the paper's network")
+    precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
+
+
+class Phase(_Section):
+    """One training phase."""
+
+    n_epochs: Count = Field(description="passes over the training set")
+    batch_size: Count = Field(description="blocks a step")
+    learning_rate: Positive = Field(description="of Adam; the schedule starts from it")
+    schedule: Literal["cosine", "multistep"] = Field(description="cosine with warm-up, or the paper's steps")
+    milestones: list[Count] = Field(
+        default=[], description="epochs after which multistep multiplies the rate by 0.1"
+    )
+    loss: Literal["bce_dice", "dice", "nll", "weighted_nll", "focal"] = Field(
+        description="dice is the paper's"
+    )
+
+
+class Training(_Section):
+    """The two phases."""
+
+    phase_1: Phase = Field(description="on dilated targets")
+    phase_2: Phase = Field(description="from the weights of phase 1, on thin targets")
+
+
+class Acquisition(_Section):
+    """One acquisition of the phantom."""
+
+    concentration_per_mm3: Positive = Field(description="bubbles/mm³")
+    n_blocks: Annotated[int, Field(ge=1)] = Field(description="data blocks")
+
+
+class Phantom(_Section):
+    """The wide field that stands in for an animal."""
+
+    mosaic: Annotated[list[Count], Field(min_length=2, max_length=2)] = Field(
+        description="volumes side by side in z and x"
+    )
+    block_interval: Positive = Field(description="s")
+    largest_drift: NotNegative = Field(description="rigid, over the acquisition, m")
+    reference_bubbles_per_mm3: Positive = Field(
+        description="bubbles × blocks per mm³ that make the long ground truth"
+    )
+
+
+class Inference(_Section):
+    """How the network runs over a field wider than a training window."""
+
+    mode: Literal["whole_field", "sliding_window"] = Field(description="sliding_window is the paper's")
+    stride: Count = Field(description="pixels, sliding window only")
+    crop: Annotated[int, Field(ge=0)] = Field(
+        description="fine pixels cut off each window's output, sliding window only"
+    )
+
+
+class Evaluation(_Section):
+    """How maps are compared with the ground truth."""
+
+    border: Annotated[int, Field(ge=0)] = Field(description="fine pixels left out on every side")
+    tolerance: Annotated[int, Field(ge=0)] = Field(description="fine pixels, of the tolerant scores")
+
+
+class FigureSection(_Section):
+    """How pictures look."""
+
+    colormap: str = Field(description="matplotlib's name of the colour map")
+
+
+class Configuration(_Section):
+    """Everything a run depends on."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(description="of every random number")
+    results: str = Field(description="folder of all outputs")
+    volumes: Volumes
+    graphs: dict[Name, Annotated[SyntheticGraph | FileGraph, Field(discriminator="source")]]
+    flow: Flow
+    probe: ProbeSection
+    sequence: Sequence
+    medium: Medium
+    noise: Noise
+    beamforming: Beamforming
+    correlation: Correlation
+    clutter_filter: ClutterFilter
+    tissue: Tissue
+    training_set: TrainingSet
+    targets: Targets
+    network: Network
+    training: Training
+    acquisitions: dict[Name, Acquisition]
+    phantom: Phantom
+    inference: Inference
+    evaluation: Evaluation
+    figure: FigureSection
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for field, name in [
+            *(("volumes.train", name) for name in self.volumes.train),
+            ("volumes.test", self.volumes.test),
+        ]:
+            if name not in self.graphs:
+                raise ValueError(f"{field}: '{name}' is not one of graphs: {', '.join(self.graphs)}")
+        if self.volumes.test in self.volumes.train:
+            raise ValueError(
+                f"volumes.test: '{self.volumes.test}' is also in volumes.train; expected a graph of its own"
+            )
+        if len(set(self.volumes.train)) < len(self.volumes.train):
+            raise ValueError(f"volumes.train: {self.volumes.train}: a name stands twice")
+        for name, acquisition in self.acquisitions.items():
+            if acquisition.concentration_per_mm3 > self.largest_concentration_per_mm3:
+                raise ValueError(
+                    f"acquisitions.{name}: more than {self.largest_concentration_per_mm3} bubbles/mm³"
+                )
+        half_window = self.training_set.window * self.beamforming.pixel
+        side = self.volumes.cube * self.volumes.dilation
+        if half_window > side * 1.000001:
+            raise ValueError(
+                f"training_set.window: {self.training_set.window} pixels ({half_window * 1e3:g} mm) are wider than the volume ({side * 1e3:g} mm)"
+            )
+        return self
+
+    @property
+    def largest_concentration_per_mm3(self) -> float:
+        """Concentration of the dense distribution of which every acquisition is a nested subset."""
+        return max(acquisition.concentration_per_mm3 for acquisition in self.acquisitions.values())
+
+
+def _one_line(error: Mapping[str, Any], source: str) -> str:
+    # a discriminated union puts its tag into the location: it is not a field of the user's
+    location = [str(part) for part in error["loc"] if part not in ("synthetic", "file")]
+    field = ".".join(location)
+    value = error["input"]
+    expected = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{source}: {field}: unknown key (value {value!r}); {_near(location)}"
+    if error["type"] == "missing":
+        return f"{source}: {field}: missing"
+    if isinstance(value, str) and error["type"] in ("float_type", "int_type"):
+        return (
+            f"{source}: {field}: {value!r} is text, expected a number (YAML reads 1e-3 as text: write 1.0e-3)"
+        )
+    if isinstance(value, dict | BaseModel):
+        return f"{source}: {f'{field}: ' if field else ''}{expected}"
+    return f"{source}: {field}: {value!r}: {expected}"
+
+
+def _near(location: list[str]) -> str:
+    """Suggest the known key nearest to a misspelt one."""
+    import difflib
+
+    model: Any = Configuration
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        annotation = getattr(field, "annotation", None)
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    known = list(getattr(model, "model_fields", {}))
+    nearest = difflib.get_close_matches(location[-1], known, n=1)
+    if nearest:
+        return f"did you mean '{nearest[0]}'?"
+    return f"expected one of {', '.join(known)}" if known else "expected no such key"
+
+
+def check_configuration(content: Mapping[str, Any], *, source: str = "config") -> Configuration:
+    """Validate a configuration.
+
+    Parameters
+    ----------
+    content : mapping
+        What YAML gave.
+    source : str
+        File named in errors.
+
+    Raises
+    ------
+    InputError
+        One line for each wrong field: file, field, value, what was expected.
+    """
+    try:
+        # integers where a float is meant are as good as floats; strictness is for text and booleans
+        return Configuration.model_validate(_floats(content))
+    except ValidationError as error:
+        raise InputError("\n".join(_one_line(dict(each), source) for each in error.errors())) from None
+
+
+def _floats(value: Any) -> Any:
+    return {str(key): _floats(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def load_configuration(*paths: str | Path) -> Configuration:
+    """Read the default configuration and the files that override it, later ones first in rank."""
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            content = yaml.safe_load(Path(path).read_text())
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        _merge(merged, content or {})
+    return check_configuration(merged, source=str(paths[-1]))
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value

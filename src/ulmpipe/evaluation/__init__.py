@@ -1,0 +1,42 @@
+"""How good a map of tracks is: scores against the truth, thresholds, resolution."""
+
+from ulmpipe.evaluation.operating_point import (
+    CRITERIA,
+    OperatingPoint,
+    Sweep,
+    choose_threshold,
+    sweep_thresholds,
+    tune,
+)
+from ulmpipe.evaluation.resolution import fourier_ring_correlation, resolution
+from ulmpipe.evaluation.scores import (
+    all_ones,
+    crop_border,
+    evaluate,
+    grow,
+    hallucination_fraction,
+    matthews,
+    precision_recall_dice,
+    recall_at_matched_precision,
+    score,
+)
+
+__all__ = [
+    "CRITERIA",
+    "OperatingPoint",
+    "Sweep",
+    "all_ones",
+    "choose_threshold",
+    "crop_border",
+    "evaluate",
+    "fourier_ring_correlation",
+    "grow",
+    "hallucination_fraction",
+    "matthews",
+    "precision_recall_dice",
+    "recall_at_matched_precision",
+    "resolution",
+    "score",
+    "sweep_thresholds",
+    "tune",
+]

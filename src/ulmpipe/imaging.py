@@ -1,0 +1,75 @@
+"""Simulation and beamforming in one go, a few frames at a time, where nobody needs the channel data themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.acoustics.probe import PlaneWaves, Probe
+from ulmpipe.acoustics.simus import simulate_channel_data
+from ulmpipe.beamforming.das import Grid, delay_and_sum
+
+FRAMES_AT_A_TIME = 64
+
+
+def simulate_image(
+    positions: NDArray[np.floating],
+    reflectivity: NDArray[np.floating],
+    grid: Grid,
+    probe: Probe,
+    transmit: PlaneWaves,
+    *,
+    start_time: float,
+    n_samples: int,
+    sampling_frequency: float,
+    demodulation_frequency: float,
+    speed_of_sound: float,
+    attenuation: float,
+    f_number: float,
+    oversampling: int,
+    backend: str = "auto",
+) -> NDArray[np.complex64]:
+    """Image scatterers: `simulate_channel_data`, then `delay_and_sum`, of the same arguments.
+
+    Parameters
+    ----------
+    positions : (frame, angle, bubble, 3) or (frame, bubble, 3)
+        m; NaN is an absent bubble.
+    reflectivity : (bubble,) or (frame, bubble)
+        Amplitudes.
+
+    Returns
+    -------
+    (frame, z, x) complex64
+    """
+    n_frames = positions.shape[0]
+    image = np.empty((n_frames, grid.z.size, grid.x.size), np.complex64)
+    for first in range(0, n_frames, FRAMES_AT_A_TIME):
+        part = slice(first, first + FRAMES_AT_A_TIME)
+        channel_data = simulate_channel_data(
+            positions[part],
+            reflectivity if reflectivity.ndim == 1 else reflectivity[part],
+            probe,
+            transmit,
+            start_time=start_time,
+            n_samples=n_samples,
+            sampling_frequency=sampling_frequency,
+            demodulation_frequency=demodulation_frequency,
+            speed_of_sound=speed_of_sound,
+            attenuation=attenuation,
+            backend=backend,
+        )
+        image[part] = delay_and_sum(
+            channel_data,
+            grid,
+            probe,
+            transmit,
+            start_time=start_time,
+            sampling_frequency=sampling_frequency,
+            demodulation_frequency=demodulation_frequency,
+            speed_of_sound=speed_of_sound,
+            f_number=f_number,
+            oversampling=oversampling,
+            backend=backend,
+        )
+    return image

@@ -1,0 +1,91 @@
+"""Vessel graphs on disk: one small HDF5 file each, in SI units, with what they were made from.
+
+Every data set carries its dimensions and unit; the attribute ``complete`` is written last and a file without
+it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ulmpipe.errors import InputError
+from ulmpipe.io.stores import complete_or_absent
+from ulmpipe.vessels.graph import VesselGraph, check_graph
+
+_FORMAT = "ulmpipe vessel graph"
+_VERSION = 1
+_ARRAYS = {
+    "positions": (np.float64, ("node", "xyz"), "m"),
+    "edges": (np.int64, ("edge", "end"), ""),
+    "radius": (np.float64, ("node",), "m"),
+    "vessel_type": (np.int8, ("node",), "0 unknown, 1 artery, 2 capillary, 3 vein"),
+    "boundary": (np.bool_, ("node",), ""),
+}
+
+
+def write_graph(path: str | Path, graph: VesselGraph, *, provenance: dict[str, object]) -> None:
+    """Write a graph; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path of the HDF5 file
+    graph : VesselGraph
+    provenance : dict
+        What the graph was made from and with, anything JSON can hold.
+    """
+    with complete_or_absent(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, (kind, dimensions, unit) in _ARRAYS.items():
+            data = file.create_dataset(name, data=getattr(graph, name).astype(kind))
+            data.attrs["dims"] = dimensions
+            data.attrs["units"] = unit
+        file.attrs["format"] = _FORMAT
+        file.attrs["version"] = _VERSION
+        file.attrs["dilation"] = graph.dilation
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        file.attrs["complete"] = True
+
+
+def load_graph(path: str | Path) -> VesselGraph:
+    """Load a graph written by :func:`write_graph`.
+
+    Raises
+    ------
+    InputError
+        No such file, not such a file, an incomplete one, or a graph that :func:`check_graph` refuses.
+    """
+    with _open(Path(path)) as file:
+        try:
+            arrays = {name: file[name][()].astype(kind) for name, (kind, _, _) in _ARRAYS.items()}
+        except (KeyError, OSError) as error:
+            raise InputError(f"{path}: a vessel graph with a damaged or missing array ({error})") from None
+        graph = VesselGraph(**arrays, dilation=float(file.attrs["dilation"]))
+    check_graph(graph, source=str(path))
+    return graph
+
+
+def load_provenance(path: str | Path) -> dict[str, object]:
+    """Load what :func:`write_graph` was told the graph was made from; errors as for :func:`load_graph`."""
+    with _open(Path(path)) as file:
+        provenance: dict[str, object] = json.loads(file.attrs["provenance"])
+        return provenance
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, a vessel graph (HDF5) was expected")
+    try:
+        file = h5py.File(path, "r")
+    except OSError:
+        raise InputError(f"{path}: not a whole HDF5 file, a vessel graph was expected") from None
+    found = file.attrs.get("format"), file.attrs.get("version"), bool(file.attrs.get("complete", False))
+    if found != (_FORMAT, _VERSION, True):
+        file.close()
+        raise InputError(
+            f"{path}: format {found[0]!r}, version {found[1]}, complete {found[2]}; "
+            f"{_FORMAT!r}, version {_VERSION}, complete True was expected"
+        )
+    return file

@@ -1,0 +1,164 @@
+"""Blocks for training: correlation maps and their tracks, with the augmentations that physics allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ulmpipe.errors import InputError
+from ulmpipe.randomness import generator
+
+
+class BlockSource(Protocol):
+    """Anything that gives one block for one index: a numpy or a zarr array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of blocks first."""
+        ...
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """One block."""
+        ...
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which changes of a block give another block that could have been recorded; each is made half of the
+    time.
+
+    Attributes
+    ----------
+    rotate_phase : bool
+        Multiply by a random unit phase: the phase of an echo has no origin.
+    mirror_lateral : bool
+        Mirror in x. With plane waves at angles of either sign this also swaps them within a frame, a third of
+        a frame apart.
+    reverse_time : bool
+        Play backwards (the same remark).
+    mirror_depth : bool
+        Mirror in z and conjugate: the phase runs with depth. Exact only for a point spread function symmetric
+        in depth.
+
+    """
+
+    rotate_phase: bool = True
+    mirror_lateral: bool = True
+    reverse_time: bool = True
+    mirror_depth: bool = False
+
+    def __call__(
+        self, correlation: Tensor, tracks: NDArray[np.bool_], rng: np.random.Generator
+    ) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Augment one block: correlation (2, T, Z, X) float32, tracks (nz, nx)."""
+        mirror_lateral, reverse_time, mirror_depth = rng.random(3) < 0.5
+        phase = rng.uniform(0.0, 2.0 * np.pi)
+        axes = [
+            axis
+            for axis, wanted in (
+                (1, self.reverse_time and reverse_time),
+                (3, self.mirror_lateral and mirror_lateral),
+            )
+            if wanted
+        ]
+        if self.mirror_lateral and mirror_lateral:
+            tracks = tracks[:, ::-1]
+        matrix = np.eye(2)
+        if self.mirror_depth and mirror_depth:
+            axes.append(2)
+            tracks = tracks[::-1]
+            matrix = np.diag([1.0, -1.0])  # conjugate
+        if self.rotate_phase:
+            cosine, sine = np.cos(phase), np.sin(phase)
+            matrix = np.array([[cosine, -sine], [sine, cosine]]) @ matrix
+        if axes:
+            correlation = correlation.flip(axes)
+        mixing = torch.from_numpy(matrix.astype(np.float32))
+        return (mixing @ correlation.reshape(2, -1)).reshape(correlation.shape), tracks
+
+
+class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Blocks of several sources one after the other, as (2, T, Z, X) float32 and (1, nz, nx) float32 of 0 and
+    1.
+
+    Parameters
+    ----------
+    correlations : sequence of array-like
+        Each (block, 2, T, Z, X) float16 or float32, read one block at a time.
+    tracks : sequence of array-like
+        Their targets, each (block, 8Z, 8X) bool.
+    augmentation : Augmentation, optional
+        None leaves the blocks as they are (validation).
+    seed : int
+        Of the augmentation. What a block looks like depends on (seed, phase, epoch, index) alone, so an
+        interrupted training goes on with the blocks it would have seen.
+    phase : str
+        Name of the training phase.
+
+    Raises
+    ------
+    InputError
+        If sources and targets do not fit each other.
+
+    """
+
+    def __init__(
+        self,
+        correlations: Sequence[BlockSource],
+        tracks: Sequence[BlockSource],
+        *,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        phase: str = "",
+    ) -> None:
+        if len(correlations) != len(tracks) or not correlations:
+            raise InputError(
+                f"training set: {len(correlations)} sources of maps, {len(tracks)} of tracks; "
+                "expected as many, and at least one"
+            )
+        for number, (source, target) in enumerate(zip(correlations, tracks, strict=True)):
+            expected = (source.shape[0], 8 * source.shape[-2], 8 * source.shape[-1])
+            if len(source.shape) != 5 or source.shape[1] != 2 or tuple(target.shape) != expected:
+                raise InputError(
+                    f"training set, source {number}: maps {tuple(source.shape)}, "
+                    f"tracks {tuple(target.shape)}; expected (block, 2, T, Z, X) and (block, 8Z, 8X)"
+                )
+            if source.shape[1:] != correlations[0].shape[1:]:
+                raise InputError(
+                    f"training set, source {number}: blocks {tuple(source.shape[1:])}; "
+                    f"expected {tuple(correlations[0].shape[1:])} like source 0"
+                )
+        self.correlations = list(correlations)
+        self.tracks = list(tracks)
+        self.augmentation = augmentation
+        self.seed = seed
+        self.phase = phase
+        self.epoch = 0
+        self._starts = np.concatenate([[0], np.cumsum([source.shape[0] for source in correlations])])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def order(self) -> list[int]:
+        """The shuffled indices of the current epoch."""
+        rng = generator(self.seed, "order", self.phase, self.epoch)
+        return [int(index) for index in rng.permutation(len(self))]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        source = int(np.searchsorted(self._starts, index, side="right")) - 1
+        block = index - int(self._starts[source])
+        correlation = torch.from_numpy(np.asarray(self.correlations[source][block])).float()
+        tracks = np.asarray(self.tracks[source][block], dtype=bool)
+        if self.augmentation is not None:
+            rng = generator(self.seed, "augmentation", self.phase, self.epoch, index)
+            correlation, tracks = self.augmentation(correlation, tracks, rng)
+        return correlation, torch.from_numpy(tracks.astype(np.float32))[None]

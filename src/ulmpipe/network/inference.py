@@ -1,0 +1,213 @@
+"""Track probabilities over a field of any size, and the weights of a network on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmpipe.errors import InputError
+
+UPSAMPLING = 8
+_FRAMES = 16  # T must be a multiple of this, Z and X of _PIXELS
+_PIXELS = 4
+_METADATA_KEY = "ulmpipe"
+
+
+def infer_field(
+    network: nn.Module,
+    correlation: NDArray[np.floating],
+    *,
+    precision: str = "bfloat16",
+    tile: int | None = None,
+) -> NDArray[np.float32]:
+    """Probability that a bubble passed each fine pixel, the whole field at once.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Trained network.
+    correlation : ndarray
+        (2, T, Z, X), real and imaginary part, of any T, Z and X: a number of frames that is no multiple of 16
+        is continued by the mirror image in time, the field by zeros.
+    precision : str
+        "bfloat16" or "float32".
+    tile : int, optional
+        Largest side, in pixels, of the pieces the field is cut into where memory is short; None is one piece.
+        Every piece is computed with `network.halo` pixels around it, the reach of the network, so the result
+        does not change.
+
+    Returns
+    -------
+    ndarray
+        (8Z, 8X) float32 between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        If the shape is not (2, T, Z, X), or the network does not know its reach and tiles are asked for.
+
+    """
+    field, height, width = _prepare(correlation)
+    if tile is None:
+        logits = _logits(network, field[None], precision)[0]
+    else:
+        logits = _tiled_logits(network, field, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))
+    return logits[: UPSAMPLING * height, : UPSAMPLING * width].sigmoid().cpu().numpy()
+
+
+def infer_sliding(
+    network: nn.Module,
+    correlation: NDArray[np.floating],
+    *,
+    window: int = 32,
+    stride: int = 2,
+    crop: int = 32,
+    threshold: float = 0.5,
+    precision: str = "bfloat16",
+    batch_size: int = 4,
+) -> NDArray[np.bool_]:
+    """Tracks by the paper's sliding window: each window's binary output cropped, and the logical OR of them
+    all.
+
+    Parameters
+    ----------
+    network, correlation, precision
+        See `infer_field`.
+    window, stride : int
+        Pixels; the paper's 32 and 2. The last window of a row and of a column ends at the field's border.
+    crop : int
+        Fine pixels cut off every side of a window's output; the paper's 32. Sides on the field's border are
+        kept.
+    threshold : float
+        Probability above which a fine pixel is a track.
+    batch_size : int
+        Windows at once.
+
+    Returns
+    -------
+    ndarray
+        (8Z, 8X) bool.
+
+    """
+    field, height, width = _prepare(correlation)
+    if not 0 <= 2 * crop < UPSAMPLING * window or window % _PIXELS or stride < 1:
+        raise InputError(
+            f"sliding window: window {window}, stride {stride}, crop {crop}; "
+            f"expected a multiple of {_PIXELS} pixels, at least 1, and a crop that leaves something"
+        )
+    rows, columns = (_window_starts(size, window, stride) for size in field.shape[-2:])
+    tracks = np.zeros((UPSAMPLING * field.shape[-2], UPSAMPLING * field.shape[-1]), dtype=bool)
+    places = [(row, column) for row in rows for column in columns]
+    for first in range(0, len(places), batch_size):
+        group = places[first : first + batch_size]
+        windows = torch.stack(
+            [field[..., row : row + window, column : column + window] for row, column in group]
+        )
+        found = (_logits(network, windows, precision).sigmoid() > threshold).cpu().numpy()
+        for (row, column), window_tracks in zip(group, found, strict=True):
+            size = window_tracks.shape
+            top = 0 if row == 0 else crop
+            left = 0 if column == 0 else crop
+            bottom = size[0] - (0 if row == rows[-1] else crop)
+            right = size[1] - (0 if column == columns[-1] else crop)
+            row_0, column_0 = UPSAMPLING * row, UPSAMPLING * column
+            tracks[row_0 + top : row_0 + bottom, column_0 + left : column_0 + right] |= window_tracks[
+                top:bottom, left:right
+            ]
+    return tracks[: UPSAMPLING * height, : UPSAMPLING * width]
+
+
+def save_weights(network: nn.Module, path: Path, *, metadata: dict[str, object]) -> None:
+    """Write the weights as safetensors, `metadata` (anything JSON can hold) in the header."""
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, str(path), metadata={_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+
+
+def load_weights(network: nn.Module, path: Path) -> dict[str, object]:
+    """Read weights written by `save_weights` into a network of the same kind and return their metadata.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or of another network.
+
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable file of weights ({error}); expected safetensors") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != expected:
+        raise InputError(f"{path}: weights of another network; expected those of {type(network).__name__}")
+    network.load_state_dict(weights)
+    return metadata
+
+
+def _prepare(correlation: NDArray[np.floating]) -> tuple[Tensor, int, int]:
+    """The field as a tensor, T continued to a multiple of 16, Z and X of 4; with its own height and width."""
+    if correlation.ndim != 4 or correlation.shape[0] != 2 or 0 in correlation.shape:
+        raise InputError(f"correlation: shape {correlation.shape}; expected (2, T, Z, X)")
+    n_frames, height, width = correlation.shape[1:]
+    index = np.arange(-(-n_frames // _FRAMES) * _FRAMES) % (2 * n_frames)
+    if len(index) > n_frames:
+        correlation = correlation[:, np.minimum(index, 2 * n_frames - 1 - index)]
+    field = torch.from_numpy(np.ascontiguousarray(correlation)).float()
+    return functional.pad(field, (0, -width % _PIXELS, 0, -height % _PIXELS)), height, width
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, fields: Tensor, precision: str) -> Tensor:
+    """(batch, 8Z, 8X) float32 logits of (batch, 2, T, Z, X)."""
+    if precision not in ("float32", "bfloat16"):
+        raise InputError(f"precision: '{precision}'; expected float32 or bfloat16")
+    network.eval()
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits: Tensor = network(fields.to(device))
+    return logits[:, 0].float()
+
+
+def _tiled_logits(network: nn.Module, field: Tensor, precision: str, tile: int) -> Tensor:
+    """Logits of a field piece by piece; each piece with the network's reach around it, as far as the field
+    goes.
+    """
+    halo = getattr(network, "halo", None)
+    if not isinstance(halo, int):
+        raise InputError(
+            f"{type(network).__name__} has no halo; expected the reach of the network in pixels to cut tiles"
+        )
+    height, width = field.shape[-2:]
+    logits = torch.empty(UPSAMPLING * height, UPSAMPLING * width)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            row, column = max(0, top - halo), max(0, left - halo)
+            piece = _logits(network, field[None, ..., row : bottom + halo, column : right + halo], precision)[
+                0
+            ]
+            rows = slice(UPSAMPLING * (top - row), UPSAMPLING * (bottom - row))
+            columns = slice(UPSAMPLING * (left - column), UPSAMPLING * (right - column))
+            logits[UPSAMPLING * top : UPSAMPLING * bottom, UPSAMPLING * left : UPSAMPLING * right] = piece[
+                rows, columns
+            ]
+    return logits
+
+
+def _window_starts(size: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows along one axis; the last window ends at the border."""
+    if size < window:
+        raise InputError(f"sliding window: {window} pixels; expected no more than the field's {size}")
+    starts = list(range(0, size - window + 1, stride))
+    return starts if starts[-1] == size - window else [*starts, size - window]

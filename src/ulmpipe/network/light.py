@@ -1,0 +1,201 @@
+"""A network for processors without an accelerator: what the paper's does, at about a hundredth of its cost.
+
+What costs time on a CPU is moving feature maps, not multiplying them. So the frames of a few milliseconds are
+folded into channels first; convolutions are two-dimensional over the image or one-dimensional over time, both
+on the same channels-last memory (a change of view, no copy); time is given away early by strided
+convolutions; the image is enlarged by sub-pixel convolutions only where few time windows are left; and the
+tracks of the windows are joined as a union.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+UPSAMPLING = 8
+_CHANNELS_LAST = torch.channels_last
+
+
+def _over_time(maps: Tensor, n_windows: int) -> Tensor:
+    """View (batch·T, C, Z, X) as (batch, C, T, Z·X), in the same channels-last memory."""
+    n, channels, height, width = maps.shape
+    return (
+        maps.permute(0, 2, 3, 1)
+        .reshape(n // n_windows, n_windows, height * width, channels)
+        .permute(0, 3, 1, 2)
+    )
+
+
+def _over_image(maps: Tensor, height: int) -> Tensor:
+    """Undo `_over_time`."""
+    batch, channels, n_windows, n_pixels = maps.shape
+    image = maps.permute(0, 2, 3, 1).reshape(batch * n_windows, height, n_pixels // height, channels)
+    return image.permute(0, 3, 1, 2)
+
+
+def _enlarge(maps: Tensor, factor: int) -> Tensor:
+    """Sub-pixel shuffle: (n, C·factor², Z, X) to (n, C, factor·Z, factor·X).
+
+    The channels are ordered (row, column, C), unlike `torch.nn.functional.pixel_shuffle`, so that whole runs
+    of memory move.
+    """
+    n, channels, height, width = maps.shape
+    channels //= factor * factor
+    cells = (
+        maps.permute(0, 2, 3, 1).reshape(n, height, width, factor, factor, channels).permute(0, 1, 3, 2, 4, 5)
+    )
+    return cells.reshape(n, height * factor, width * factor, channels).permute(0, 3, 1, 2)
+
+
+def _mirror_to_multiple(maps: Tensor, n_windows: int, multiple: int) -> tuple[Tensor, int]:
+    """Continue (batch·T, C, Z, X) in time by its mirror image up to a multiple: bubbles retrace their way."""
+    wanted = -(-n_windows // multiple) * multiple
+    if wanted == n_windows:
+        return maps, n_windows
+    index = torch.arange(wanted, device=maps.device) % (2 * n_windows)
+    index = torch.minimum(index, 2 * n_windows - 1 - index)
+    n, channels, height, width = maps.shape
+    windows = maps.permute(0, 2, 3, 1).reshape(n // n_windows, n_windows, height, width, channels)
+    windows = windows.index_select(1, index).reshape(-1, height, width, channels)
+    return windows.permute(0, 3, 1, 2), wanted
+
+
+class _TimeStride(nn.Module):
+    """Join `stride` time windows into one: a strided convolution over time, batch normalisation, ReLU."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.convolution = nn.Conv2d(n_in, n_out, (stride, 1), stride=(stride, 1), bias=False)
+        self.norm = nn.BatchNorm2d(n_out)
+
+    def forward(self, maps: Tensor, n_windows: int) -> tuple[Tensor, int]:
+        height = maps.shape[2]
+        maps, n_windows = _mirror_to_multiple(maps, n_windows, self.stride)
+        maps = _over_image(self.convolution(_over_time(maps, n_windows)), height)
+        return functional.relu(self.norm(maps), inplace=True), n_windows // self.stride
+
+
+class _Block(nn.Module):
+    """Residual block: a convolution over the image, then one over time."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.image = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.image_norm = nn.BatchNorm2d(width)
+        self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0), bias=False)
+        self.time_norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(self.time_norm.weight)  # starts as the identity
+
+    def forward(self, maps: Tensor, n_windows: int) -> Tensor:
+        path = functional.relu(self.image_norm(self.image(maps)), inplace=True)
+        path = _over_image(self.time(_over_time(path, n_windows)), maps.shape[2])
+        return functional.relu(maps + self.time_norm(path), inplace=True)
+
+
+class Light(nn.Module):
+    """Network for CPUs: (batch, 2, T, Z, X) correlation maps to (batch, 1, 8Z, 8X) logits of the tracks.
+
+    Parameters
+    ----------
+    n_folded : int
+        Frames folded into channels at the input, a divisor of 16.
+    stem_width, width : int
+        Channels before and after time is first given away.
+    strides : (int, int)
+        How many time windows are joined before and after the residual blocks.
+    n_blocks : int
+        Residual blocks.
+    fine_width : int
+        Channels at twice the pixels.
+    refine_width : int
+        Channels of the last two convolutions at all the pixels.
+
+    Notes
+    -----
+    T must be a multiple of 16; a number of windows that a stride does not divide is continued by its mirror
+    image in time. `halo` pixels around a tile make its output exact (see `ulmpipe.network.infer_field`).
+
+    """
+
+    def __init__(
+        self,
+        *,
+        n_folded: int = 8,
+        stem_width: int = 32,
+        width: int = 64,
+        strides: tuple[int, int] = (4, 4),
+        n_blocks: int = 2,
+        fine_width: int = 64,
+        refine_width: int = 16,
+    ) -> None:
+        super().__init__()
+        self.n_folded = n_folded
+        self.halo = 4 * -(
+            -(n_blocks + 4) // 4
+        )  # image convolutions reach 1 + n_blocks + 1 + ½ + ½ + ¼ pixels
+        self.stem = nn.Conv2d(2 * n_folded, stem_width, 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(stem_width)
+        self.first_stride = _TimeStride(stem_width, width, strides[0])
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
+        self.second_stride = _TimeStride(width, width, strides[1])
+        self.enlarge = nn.Conv2d(width, 4 * fine_width, 3, padding=1, bias=False)
+        self.enlarge_norm = nn.BatchNorm2d(fine_width)
+        self.fine = nn.Conv2d(fine_width, fine_width, 3, padding=1, bias=False)
+        self.fine_norm = nn.BatchNorm2d(fine_width)
+        self.window_logits = nn.Conv2d(fine_width, 16, 3, padding=1)
+        self.refine = nn.Sequential(
+            nn.Conv2d(2, refine_width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(refine_width, 1, 3, padding=1),
+        )
+        nn.init.constant_(self.window_logits.bias, -6.0)  # type: ignore[arg-type]  # few pixels are tracks
+
+    def forward(self, correlation: Tensor) -> Tensor:
+        """Logits of a batch.
+
+        Parameters
+        ----------
+        correlation : Tensor
+            (batch, 2, T, Z, X), real and imaginary part.
+
+        Returns
+        -------
+        Tensor
+            (batch, 1, 8Z, 8X).
+
+        """
+        maps, n_windows = self._fold(correlation)
+        maps = functional.relu(self.stem_norm(self.stem(maps)), inplace=True)
+        maps, n_windows = self.first_stride(maps, n_windows)
+        for block in self.blocks:
+            maps = block(maps, n_windows)
+        maps, n_windows = self.second_stride(maps, n_windows)
+        maps = functional.relu(self.enlarge_norm(_enlarge(self.enlarge(maps), 2)), inplace=True)
+        maps = functional.relu(self.fine_norm(self.fine(maps)), inplace=True)
+        return self._join(self.window_logits(maps), n_windows)
+
+    def _fold(self, correlation: Tensor) -> tuple[Tensor, int]:
+        """(batch, 2, T, Z, X) to channels-last (batch·T/n, 2n, Z, X) of n folded frames."""
+        batch, _, n_frames, height, width = correlation.shape
+        n_windows = n_frames // self.n_folded
+        folded = correlation.reshape(batch, 2, n_windows, self.n_folded, height, width).permute(
+            0, 2, 4, 5, 1, 3
+        )
+        return folded.reshape(batch * n_windows, height, width, 2 * self.n_folded).permute(
+            0, 3, 1, 2
+        ), n_windows
+
+    def _join(self, window_logits: Tensor, n_windows: int) -> Tensor:
+        """The union over time of the windows' tracks (log-sum-exp of the logits), refined at the finest
+        grid.
+        """
+        n, _, height, width = window_logits.shape
+        logits = (
+            window_logits.float().permute(0, 2, 3, 1).reshape(n // n_windows, n_windows, height, width, 16)
+        )
+        joined = torch.stack([torch.logsumexp(logits, dim=1), logits.mean(dim=1)], dim=-1)
+        joined = joined.flatten(3).permute(0, 3, 1, 2)
+        joined = _enlarge(joined, 4)
+        return joined[:, :1] + self.refine(joined.contiguous(memory_format=_CHANNELS_LAST)).float()

@@ -1,0 +1,75 @@
+"""Losses of a binary map, from logits.
+
+Every loss is a function ``loss(logits, target) -> scalar``: logits (batch, 1, H, W) float, target of the same
+shape with values 0 and 1. `LOSSES` finds them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+_MAP = (1, 2, 3)
+
+
+def dice(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Tensor:
+    """Soft Dice over the whole batch, as the paper: 1 − (2 Σ p t + s) / (Σ p + Σ t + s), p the sigmoid of the
+    logits.
+    """
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum()
+    return 1 - (2 * overlap + smooth) / (probability.sum() + target.sum() + smooth)
+
+
+def dice_per_sample(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Tensor:
+    """Mean of every block's own soft Dice loss: a block with few bubbles counts as much as a crowded one."""
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum(dim=_MAP)
+    return (1 - (2 * overlap + smooth) / (probability.sum(dim=_MAP) + target.sum(dim=_MAP) + smooth)).mean()
+
+
+def nll(logits: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood (binary cross-entropy), mean over the pixels."""
+    return functional.binary_cross_entropy_with_logits(logits, target)
+
+
+def weighted_nll(logits: Tensor, target: Tensor, *, weight: float = 10.0) -> Tensor:
+    """Negative log-likelihood in which a track pixel counts `weight` times."""
+    return functional.binary_cross_entropy_with_logits(logits, target, pos_weight=logits.new_tensor(weight))
+
+
+def focal(logits: Tensor, target: Tensor, *, gamma: float = 2.0, balance: float = 0.75) -> Tensor:
+    """Focal loss (Lin et al. 2017, doi:10.1109/ICCV.2017.324, eq. 5): −α_t (1 − p_t)^γ log p_t, mean over the
+    pixels.
+
+    Parameters
+    ----------
+    logits, target : Tensor
+        (batch, 1, H, W).
+    gamma : float
+        How much less a well classified pixel counts.
+    balance : float
+        α of the track pixels; 1 − α is that of the background.
+
+    """
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    alpha = balance * target + (1 - balance) * (1 - target)
+    return (alpha * (1 - (-cross_entropy).exp()).pow(gamma) * cross_entropy).mean()
+
+
+def bce_dice(logits: Tensor, target: Tensor, *, weight: float = 10.0) -> Tensor:
+    """Weighted negative log-likelihood plus `dice_per_sample`: the first keeps the logits from saturating."""
+    return weighted_nll(logits, target, weight=weight) + dice_per_sample(logits, target)
+
+
+LOSSES: dict[str, Loss] = {
+    "bce_dice": bce_dice,
+    "dice": dice,
+    "nll": nll,
+    "weighted_nll": weighted_nll,
+    "focal": focal,
+}

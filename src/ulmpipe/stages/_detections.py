@@ -1,0 +1,67 @@
+"""Score maps of both methods: |χ| of the expert's localizations, probabilities of the network, thresholded alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.correlation import from_channels
+from ulmpipe.io.stores import open_store, read_block
+from ulmpipe.localization.localize import brightness_map, localize, spread
+from ulmpipe.network.architectures import build_network
+from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
+from ulmpipe.stages._scan import Parameters
+
+LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
+
+
+def expert_map(channels: NDArray[np.float16], *, upsampling: int) -> NDArray[np.float32]:
+    """|χ| of the brightest localization on each fine pixel of a block."""
+    chi = from_channels(channels)
+    return brightness_map(
+        localize(chi, threshold=LEAST_CORRELATION), shape=chi.shape[1:], upsampling=upsampling
+    )
+
+
+def network_maps(
+    parameters: Parameters, model: Path, maps: Any, *, threads: int
+) -> Iterator[NDArray[np.float32]]:
+    """Track probabilities of every block of an array (block, 2, frame, z, x).
+
+    On the CPU each block is computed by one thread, several blocks at a time: the result does not depend on the number
+    of cores, bit for bit.
+    """
+    import torch
+
+    network = build_network(parameters["network"]["name"], seed=0)
+    load_weights(network, model)
+    precision, inference = parameters["network"]["precision"], parameters["inference"]
+    if torch.cuda.is_available():
+        network, threads = network.cuda(), 1
+    torch.set_num_threads(1)
+
+    def infer(block: int) -> NDArray[np.float32]:
+        channels = read_block(maps, block).astype(np.float32)
+        if inference["mode"] == "whole_field":
+            return infer_field(network, channels, precision=precision)
+        tracks = infer_sliding(
+            network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
+        )
+        return tracks.astype(np.float32)
+
+    n_blocks = maps.shape[0]
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, n_blocks, threads):
+            yield from pool.map(infer, range(first, min(first + threads, n_blocks)))
+
+
+def read_scores(detections: Path, point: Parameters) -> NDArray[np.float32]:
+    """Score maps (block, z, x) of a store as an operating point wants them: each localization spread over a disk."""
+    scores = open_store(detections, "score")["score"]
+    blocks = (read_block(scores, block).astype(np.float32) for block in range(scores.shape[0]))
+    return np.stack([spread(block, radius=point["radius"]) for block in blocks])

@@ -1,0 +1,66 @@
+"""The wide-field phantom in the frame of its tissue: which volumes stand where, whose bubbles they hold, how it drifts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.flow.bubbles import Bubbles
+from ulmpipe.phantom import Mosaic, lay_mosaic, place_bubbles, rigid_drift
+from ulmpipe.randomness import generator
+from ulmpipe.stages._bubbles import read_bubbles
+from ulmpipe.stages._scan import Parameters
+
+DRIFT_MEMORY = 8.0  # blocks over which the drift keeps its direction
+
+
+@dataclass(frozen=True)
+class Field:
+    """Extent of the phantom in the image plane, centred on the axis, m."""
+
+    width: float
+    height: float
+    depth: float
+
+
+def field_of(parameters: Parameters) -> Field:
+    """The field that the mosaic of volumes fills, at the depth of the elevation focus."""
+    n_z, n_x = parameters["phantom"]["mosaic"]
+    side = parameters["side"]
+    return Field(width=n_x * side, height=n_z * side, depth=parameters["probe"]["elevation_focus"])
+
+
+def mosaic_of(parameters: Parameters) -> Mosaic:
+    """Volumes side by side, each turned and flipped another way."""
+    n_z, n_x = parameters["phantom"]["mosaic"]
+    return lay_mosaic(
+        generator(parameters["seed"], "mosaic", parameters["name"]),
+        n_x=n_x,
+        n_z=n_z,
+        side=parameters["side"],
+        depth=parameters["probe"]["elevation_focus"],
+    )
+
+
+def drift_of(parameters: Parameters) -> NDArray[np.float64]:
+    """Rigid displacement (x, z) of every block, m."""
+    return rigid_drift(
+        generator(parameters["seed"], "drift", parameters["name"]),
+        n_blocks=parameters["acquisition"]["n_blocks"],
+        maximum=parameters["phantom"]["largest_drift"],
+        memory=DRIFT_MEMORY,
+    )
+
+
+def block_bubbles(parameters: Parameters, store: Any, mosaic: Mosaic, block: int) -> Bubbles:
+    """Bubbles of one block of an acquisition, each volume's its own, in the frame of the tissue at rest."""
+    n_tiles = len(mosaic.centre)
+    concentration = parameters["acquisition"]["concentration_per_mm3"]
+    tiles = [
+        read_bubbles(store, block * n_tiles + tile, concentration_per_mm3=concentration)
+        for tile in range(n_tiles)
+    ]
+    return place_bubbles(tiles, mosaic)

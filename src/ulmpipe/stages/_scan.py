@@ -1,0 +1,93 @@
+"""What the sections of the configuration describe, as the objects the physics works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.acoustics.probe import PlaneWaves, Probe
+from ulmpipe.acoustics.receiver import receive_window
+from ulmpipe.beamforming.das import Grid
+
+Parameters = Mapping[str, Any]
+
+
+def probe_of(parameters: Parameters) -> Probe:
+    """The probe of the section `probe`."""
+    return Probe(**parameters["probe"])
+
+
+def transmit_of(parameters: Parameters) -> PlaneWaves:
+    """The plane waves of the section `sequence`."""
+    sequence = parameters["sequence"]
+    return PlaneWaves(
+        angles=tuple(np.deg2rad(sequence["angles_deg"])),
+        transmit_frequency=sequence["transmit_frequency"],
+        n_cycles=sequence["n_cycles"],
+    )
+
+
+def event_times(parameters: Parameters) -> NDArray[np.float64]:
+    """Times of the transmissions of a block, (frame, angle), s."""
+    sequence = parameters["sequence"]
+    frames = np.arange(sequence["frames_per_block"]) / sequence["frame_rate"]
+    angles = np.arange(len(sequence["angles_deg"])) / sequence["pulse_repetition_frequency"]
+    return frames[:, None] + angles
+
+
+def square_grid(*, width: float, height: float, depth: float, lateral: float = 0.0, pixel: float) -> Grid:
+    """Grid of a rectangle centred at (`lateral`, `depth`), whole pixels."""
+
+    def axis(centre: float, length: float) -> NDArray[np.float64]:
+        n_pixels = round(length / pixel)
+        return np.asarray(centre + (np.arange(n_pixels) - (n_pixels - 1) / 2) * pixel)
+
+    return Grid(x=axis(lateral, width), z=axis(depth, height))
+
+
+def fine_axis(axis: NDArray[np.float64], upsampling: int) -> NDArray[np.float64]:
+    """Centres of the fine pixels that tile the pixels of `axis`."""
+    pixel = axis[1] - axis[0]
+    offsets = (np.arange(upsampling) - (upsampling - 1) / 2) / upsampling * pixel
+    fine: NDArray[np.float64] = (axis[:, None] + offsets).ravel()
+    return fine
+
+
+def carrier_wavenumber(parameters: Parameters) -> float:
+    """Wavenumber of the carrier that correlation maps are freed of, rad/m."""
+    return (
+        2 * np.pi * parameters["sequence"]["demodulation_frequency"] / parameters["medium"]["speed_of_sound"]
+    )
+
+
+def receiving(parameters: Parameters) -> dict[str, Any]:
+    """Keyword arguments that simulation and beamforming share."""
+    return {
+        "sampling_frequency": parameters["sequence"]["sampling_frequency"],
+        "demodulation_frequency": parameters["sequence"]["demodulation_frequency"],
+        "speed_of_sound": parameters["medium"]["speed_of_sound"],
+    }
+
+
+def window_of(
+    parameters: Parameters,
+    *,
+    half_width: float,
+    depth: float,
+    half_height: float,
+    half_thickness: float,
+    lateral: float = 0.0,
+) -> tuple[float, int]:
+    """Start time and number of samples of a record that holds every echo of a box centred at (`lateral`, 0, `depth`)."""
+    return receive_window(
+        probe_of(parameters),
+        transmit_of(parameters),
+        lateral_range=(lateral - half_width, lateral + half_width),
+        depth_range=(depth - half_height, depth + half_height),
+        elevation_half_width=half_thickness,
+        sampling_frequency=parameters["sequence"]["sampling_frequency"],
+        speed_of_sound=parameters["medium"]["speed_of_sound"],
+    )

@@ -1,0 +1,64 @@
+"""Stage 11: detections binarised per block, registered and summed to angiograms of both methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ulmpipe.angiogram import accumulate, mean_power
+from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_json
+from ulmpipe.stages._detections import read_scores
+from ulmpipe.stages._scan import Parameters
+
+
+def run(
+    parameters: Parameters,
+    *,
+    network: Path,
+    expert: Path,
+    correlation: Path,
+    shifts: Path,
+    operating_points: Path,
+    angiogram: Path,
+) -> None:
+    """Count, for each fine pixel, the blocks in which it holds a track; average power Doppler beside it."""
+    found = np.array(read_json(shifts)["shifts_pixels"])
+    points = read_json(operating_points)
+    filtered = open_store(correlation, "power_doppler", "power_unfiltered")
+    spacing, origin = filtered["power_doppler"].attrs["spacing"], filtered["power_doppler"].attrs["origin"]
+    upsampling = parameters["targets"]["upsampling"]
+    fine_spacing = {axis: spacing[axis] / upsampling for axis in ("z", "x")}
+    fine_origin = {
+        axis: origin[axis] - spacing[axis] * (upsampling - 1) / (2 * upsampling) for axis in ("z", "x")
+    }
+    with new_store(angiogram, provenance=provenance("angiogram", parameters)) as store:
+        store.attrs["n_blocks"] = len(found)
+        for method, detections in (("network", network), ("expert", expert)):
+            point = points[method]["accumulated"]
+            tracks = read_scores(detections, point) >= point["threshold"]
+            counts = accumulate(tracks, found, upsampling=upsampling)
+            array = new_array(
+                store,
+                method,
+                shape=(1, *counts.shape),
+                dtype="int32",
+                dims=("one", "z", "x"),
+                units="blocks with a track",
+                spacing=fine_spacing,
+                origin=fine_origin,
+            )
+            array[0] = counts
+        for name in ("power_doppler", "power_unfiltered"):
+            power = mean_power(filtered[name][:], found)
+            array = new_array(
+                store,
+                name,
+                shape=(1, *power.shape),
+                dtype="float32",
+                dims=("one", "z", "x"),
+                units="1",
+                spacing=spacing,
+                origin=origin,
+            )
+            array[0] = power

@@ -1,0 +1,74 @@
+"""Stage 12: scores of expert and network against the ground truth of the same blocks, and found against true drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.angiogram import register_maps
+from ulmpipe.evaluation.scores import all_ones, crop_border, evaluate, recall_at_matched_precision
+from ulmpipe.io.stores import open_store, provenance, read_json, write_json
+from ulmpipe.stages._detections import read_scores
+from ulmpipe.stages._scan import Parameters
+
+CLASSES = ("fast", "slow", "capillary")
+
+
+def run(
+    parameters: Parameters,
+    *,
+    network: Path,
+    expert: Path,
+    ground_truth: Path,
+    shifts: Path,
+    operating_points: Path,
+    scores: Path,
+) -> None:
+    """Score both methods alike: registered, bordered, thresholded as validation blocks said."""
+    truth = open_store(ground_truth, "tracks", "drift", *CLASSES)
+    tracks, reference = truth["tracks"][:], truth["reference"][0]
+    classes = {name: truth[name][:] for name in CLASSES}
+    found = np.array(read_json(shifts)["shifts_pixels"])
+    upsampling, pixel = parameters["targets"]["upsampling"], parameters["beamforming"]["pixel"]
+    border, tolerance = parameters["evaluation"]["border"], parameters["evaluation"]["tolerance"]
+    common: dict[str, Any] = {"reference": reference, "tolerance": tolerance, "border": border}
+
+    result: dict[str, Any] = {"n_blocks": len(tracks), "all_ones": all_ones(tracks, **common)}
+    for method, detections in (("network", network), ("expert", expert)):
+        points = read_json(operating_points)[method]
+        maps = {
+            name: register_maps(read_scores(detections, point), found, upsampling=upsampling)
+            for name, point in points.items()
+        }
+        scored = {
+            name: evaluate(maps[name] >= point["threshold"], tracks, **common)
+            for name, point in points.items()
+        }
+        result[method] = {
+            **scored["accumulated"],
+            "per_block": scored["per_block"]["per_block"],
+            "operating_points": points,
+            "recall_at_precision": recall_at_matched_precision(
+                crop_border(maps["per_block"], border),
+                crop_border(tracks, border),
+                {name: crop_border(each, border) for name, each in classes.items()},
+                tolerance=tolerance,
+            ),
+        }
+    result["drift"] = _drift_errors(found * pixel, truth["drift"][:])
+    result["speed_fractions"] = dict(truth.attrs["speed_fractions"])
+    result["provenance"] = provenance("score", parameters)
+    write_json(scores, result)
+
+
+def _drift_errors(found: NDArray[np.floating], true: NDArray[np.floating]) -> dict[str, Any]:
+    error = found - true
+    return {
+        "found": found.tolist(),
+        "true": true.tolist(),
+        "root_mean_square_error": float(np.sqrt((error**2).sum(axis=1).mean())),
+        "largest_error": float(np.hypot(error[:, 0], error[:, 1]).max()),
+    }

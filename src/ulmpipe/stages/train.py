@@ -1,0 +1,113 @@
+"""Stages 8 and 9: the two training phases, the same code on dilated and on thin targets."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ulmpipe.figures.curves import loss_figure
+from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
+from ulmpipe.network.architectures import build_network
+from ulmpipe.network.dataset import Augmentation, TrackDataset
+from ulmpipe.network.inference import load_weights, save_weights
+from ulmpipe.network.training import COLUMNS, Row, TrainingSettings, train
+from ulmpipe.stages._scan import Parameters
+from ulmpipe.targets import dilate_tracks
+
+
+def run(
+    parameters: Parameters,
+    *,
+    blocks: list[Path],
+    validation: list[Path],
+    checkpoints: Path,
+    model: Path,
+    description: Path,
+    history: Path,
+    curves: Path,
+    threads: int,
+    weights: Path | None = None,
+) -> None:
+    """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    network = build_network(parameters["network"]["name"], seed=parameters["seed"])
+    if weights is not None:
+        load_weights(network, weights)
+    if torch.cuda.is_available():
+        network = network.cuda()
+    settings = TrainingSettings(
+        precision=parameters["network"]["precision"], **_settings(parameters["training"])
+    )
+    fingerprint = _fingerprint(parameters, [*blocks, *validation], weights)
+    rows = train(
+        network,
+        _data_set(parameters, blocks, augmentation=Augmentation()),
+        _data_set(parameters, validation, augmentation=None),
+        settings=settings,
+        checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint[:16]}.pt",
+        fingerprint=fingerprint,
+        description=parameters["phase"],
+    )
+    made = provenance("train", parameters)
+    _write_history(history, rows)
+    with complete_or_absent(curves) as temporary:
+        loss_figure({parameters["phase"]: rows}).savefig(temporary)
+    write_json(description, {"history": rows, "threads": threads, "provenance": made})
+    with complete_or_absent(model) as temporary:
+        save_weights(network, temporary, metadata=made)
+
+
+def _settings(section: Parameters) -> dict[str, Any]:
+    return {**section, "milestones": tuple(section["milestones"])}
+
+
+def _fingerprint(parameters: Parameters, stores: list[Path], weights: Path | None) -> str:
+    """What a checkpoint must agree with: parameters, the making of the training blocks, and the first weights."""
+    made = [open_store(store).attrs["provenance"]["parameters"] for store in stores]
+    first = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
+    return hashlib.sha256(json.dumps([dict(parameters), made, first], sort_keys=True).encode()).hexdigest()
+
+
+class _Blocks:
+    """An array read block by block, a damaged one refused in one line; targets dilated as they are read."""
+
+    def __init__(self, array: Any, dilation_radius: int = 0) -> None:
+        self.array = array
+        self.shape = array.shape
+        self.dilation_radius = dilation_radius
+
+    def __getitem__(self, block: int) -> NDArray[Any]:
+        content: NDArray[Any] = read_block(self.array, block)
+        if self.dilation_radius:
+            content = dilate_tracks(content, radius=self.dilation_radius)
+        return content
+
+
+def _data_set(
+    parameters: Parameters, stores: list[Path], *, augmentation: Augmentation | None
+) -> TrackDataset:
+    opened = [open_store(store, "correlation", "tracks") for store in stores]
+    return TrackDataset(
+        [_Blocks(store["correlation"]) for store in opened],
+        [_Blocks(store["tracks"], parameters["dilation_radius"]) for store in opened],
+        augmentation=augmentation,
+        seed=parameters["seed"],
+        phase=parameters["phase"],
+    )
+
+
+def _write_history(path: Path, rows: list[Row]) -> None:
+    with complete_or_absent(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,249 @@
+"""Stages 3 to 7 for the training volumes: bubbles in tissue, imaged, filtered, correlated, with their targets, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.acoustics.receiver import noise_level, receiver_noise
+from ulmpipe.beamforming.das import Grid, delay_and_sum
+from ulmpipe.clutter import svd_filter
+from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
+from ulmpipe.imaging import simulate_image
+from ulmpipe.io.stores import new_array, new_store, open_store, provenance
+from ulmpipe.phantom import (
+    TissueMotion,
+    displace,
+    displacement_states,
+    motion_path,
+    random_motion,
+    random_rotation,
+    rotate,
+    tissue_scatterers,
+)
+from ulmpipe.progress import progress
+from ulmpipe.randomness import generator
+from ulmpipe.stages._bubbles import PER_MM3, is_visible, read_bubbles
+from ulmpipe.stages._scan import (
+    Parameters,
+    event_times,
+    fine_axis,
+    probe_of,
+    receiving,
+    square_grid,
+    transmit_of,
+    window_of,
+)
+from ulmpipe.targets import track_map
+
+NOISE_FRAMES = 256  # beamformed once; each frame of a block is one of them with a random phase
+MARGIN = 0.2e-3  # around the window; what lies beyond does not reach into it
+
+
+def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, blocks: Path) -> None:
+    """Make one shard of blocks; block by block independent of the sharding."""
+    bubbles = open_store(trajectories, "position", "rank")
+    psf = open_store(point_spread, "point_spread")["point_spread"]
+    training, upsampling = parameters["training_set"], parameters["targets"]["upsampling"]
+    n_blocks, window = parameters["n_blocks"], training["window"]
+    n_frames = parameters["sequence"]["frames_per_block"]
+    with new_store(blocks, provenance=provenance("training_blocks", parameters)) as store:
+        pixel = parameters["beamforming"]["pixel"]
+        correlation = new_array(
+            store,
+            "correlation",
+            shape=(n_blocks, 2, n_frames, window, window),
+            dtype="float16",
+            dims=("block", "part", "frame", "z", "x"),
+            units="1",
+            compressed=False,
+            spacing={"z": pixel, "x": pixel},
+        )
+        tracks = new_array(
+            store,
+            "tracks",
+            shape=(n_blocks, window * upsampling, window * upsampling),
+            dtype="bool",
+            dims=("block", "z", "x"),
+            units="1",
+            spacing={"z": pixel / upsampling, "x": pixel / upsampling},
+        )
+        store.attrs["group"] = [
+            _group(parameters, parameters["first_block"] + block) for block in range(n_blocks)
+        ]
+        made = _blocks(parameters, bubbles, psf)
+        for block, (chi, target) in enumerate(
+            progress(made, f"blocks of {parameters['name']}", total=n_blocks)
+        ):
+            correlation[block] = as_channels(chi)
+            tracks[block] = target
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """One random placement of a volume before the probe, shared by a few blocks: what is costly to make is made once."""
+
+    rotation: NDArray[np.float64]
+    centre: NDArray[np.float32]
+    box: NDArray[np.float64]  # half sides of what is simulated
+    grid: Grid
+    motion: TissueMotion
+    tissue_images: NDArray[np.complex64] | None  # (state, z, x)
+    noise_images: NDArray[np.complex64]  # (frame, z, x)
+    simulate: Any  # simulate_image of this placement's grid and record
+
+
+def _group(parameters: Parameters, block: int) -> int:
+    """Which placement a block has; all validation blocks share one, so that they can be accumulated."""
+    training = parameters["training_set"]
+    first_validation_block = training["blocks_per_volume"]
+    if block >= first_validation_block:
+        return -(-first_validation_block // training["blocks_per_rotation"])
+    return int(block // training["blocks_per_rotation"])
+
+
+def _blocks(
+    parameters: Parameters, bubbles: Any, psf: Any
+) -> Iterator[tuple[NDArray[np.complex64], NDArray[np.bool_]]]:
+    placement, group = None, -1
+    for block in range(parameters["first_block"], parameters["first_block"] + parameters["n_blocks"]):
+        if placement is None or _group(parameters, block) != group:
+            group = _group(parameters, block)
+            placement = _place(parameters, group)
+        yield _block(parameters, placement, bubbles, psf, block)
+
+
+def _place(parameters: Parameters, group: int) -> _Placement:
+    rng = generator(parameters["seed"], "placement", parameters["name"], group)
+    probe, transmit, training = probe_of(parameters), transmit_of(parameters), parameters["training_set"]
+    image, pixel, tissue = parameters["beamforming"], parameters["beamforming"]["pixel"], parameters["tissue"]
+    rotation = random_rotation(rng)
+    lateral = rng.uniform(-1, 1) * training["lateral_offset"]
+    depth = probe.elevation_focus + rng.uniform(-1, 1) * training["depth_offset"]
+    centre = np.array([lateral, 0.0, depth], np.float32)
+    width = training["window"] * pixel
+    grid = square_grid(width=width, height=width, lateral=lateral, depth=depth, pixel=pixel)
+    # a rotated cube reaches half its diagonal, and what leaves the window's surroundings is not simulated
+    box = np.array([width / 2 + MARGIN, parameters["side"] * np.sqrt(3) / 2, width / 2 + MARGIN])
+    start_time, n_samples = window_of(
+        parameters,
+        lateral=lateral,
+        depth=depth,
+        half_width=box[0] + tissue["motion_amplitude"],
+        half_height=box[2] + tissue["motion_amplitude"],
+        half_thickness=box[1],
+    )
+    simulate = partial(
+        simulate_image,
+        grid=grid,
+        probe=probe,
+        transmit=transmit,
+        start_time=start_time,
+        n_samples=n_samples,
+        attenuation=parameters["medium"]["attenuation"],
+        f_number=image["f_number"],
+        oversampling=image["oversampling"],
+        **receiving(parameters),
+    )
+    motion = random_motion(
+        rng, amplitude=[tissue["motion_amplitude"]], frequency=[tissue["motion_frequency"]]
+    )
+    tissue_images = None
+    if tissue["reflectivity_db"] is not None:
+        half_side = np.array([box[0], parameters["side"] / 2, box[2]])
+        extent = centre[:, None] + half_side[:, None] * np.array([-1.0, 1.0])
+        scatterers = tissue_scatterers(
+            rng,
+            n_scatterers=round(tissue["density_per_mm3"] * PER_MM3 * np.prod(np.ptp(extent, axis=1))),
+            extent=extent,
+            reflectivity=10 ** (tissue["reflectivity_db"] / 20),
+        )
+        states, _ = _states(parameters, np.zeros(1))
+        moved = displace(scatterers.position[None], states[:, None] * motion.direction)
+        tissue_images = simulate(positions=moved, reflectivity=scatterers.reflectivity)
+    noise = receiver_noise(
+        rng,
+        (NOISE_FRAMES, len(transmit.angles), probe.n_elements, n_samples),
+        root_mean_square=noise_level(
+            probe,
+            transmit,
+            snr_db=parameters["noise"]["snr_db"],
+            attenuation=parameters["medium"]["attenuation"],
+            **receiving(parameters),
+        ),
+    )
+    noise_images = delay_and_sum(
+        noise,
+        grid,
+        probe,
+        transmit,
+        start_time=start_time,
+        f_number=image["f_number"],
+        oversampling=image["oversampling"],
+        **receiving(parameters),
+    )
+    return _Placement(rotation, centre, box, grid, motion, tissue_images, noise_images, simulate)
+
+
+def _states(
+    parameters: Parameters, path: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Displacement states over the whole range of the motion, and the weights of the events of `path`."""
+    tissue = parameters["tissue"]
+    ends = np.array([-1.0, 1.0]) * tissue["motion_amplitude"]
+    states, weights = displacement_states(np.concatenate([path, ends]), n_states=tissue["n_states"])
+    return states, weights[: len(path)]
+
+
+def _block(
+    parameters: Parameters, placement: _Placement, bubbles: Any, psf: Any, block: int
+) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+    rng = generator(parameters["seed"], "training_block", parameters["name"], block)
+    training, probe = parameters["training_set"], probe_of(parameters)
+    validation = block >= training["blocks_per_volume"]
+    concentration = (
+        training["validation_concentration_per_mm3"]
+        if validation
+        else float(rng.choice(training["concentrations_per_mm3"]))
+    )
+    drawn = read_bubbles(bubbles, block, concentration_per_mm3=concentration)
+    position = rotate(drawn.position, placement.rotation) + placement.centre
+    times = event_times(parameters)
+    path = motion_path(
+        placement.motion, times.ravel() + rng.uniform(0, 1 / parameters["tissue"]["motion_frequency"])
+    )
+    moving = displace(position, path[:, None] * placement.motion.direction)
+    inside = np.all(np.abs(position - placement.centre) < placement.box, axis=-1, keepdims=True)
+    seen = np.where(inside, moving, np.float32(np.nan)).reshape(*times.shape, -1, 3)
+    iq = placement.simulate(positions=seen, reflectivity=np.ones(position.shape[1], np.float32))
+    if placement.tissue_images is not None:
+        # within a frame tissue moves by nanometres: one state a frame, that of its middle angle
+        _, weights = _states(parameters, path.reshape(times.shape)[:, times.shape[1] // 2])
+        iq += np.tensordot(weights, placement.tissue_images, axes=1)
+    chosen = rng.integers(NOISE_FRAMES, size=len(iq))
+    phase = np.exp(2j * np.pi * rng.random(len(iq))).astype(np.complex64)
+    iq += placement.noise_images[chosen] * phase[:, None, None]
+
+    chi = correlation_map(
+        remove_carrier(
+            svd_filter(iq, n_removed=parameters["clutter_filter"]["n_removed"]),
+            placement.grid.z,
+            wavenumber=psf.attrs["wavenumber"],
+        ),
+        psf[0],
+        regularization=parameters["correlation"]["regularization"],
+    )
+    upsampling = parameters["targets"]["upsampling"]
+    target = track_map(
+        position,
+        is_visible(position, probe, parameters),
+        x=fine_axis(placement.grid.x, upsampling),
+        z=fine_axis(placement.grid.z, upsampling),
+    )
+    return chi, target

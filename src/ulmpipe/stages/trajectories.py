@@ -1,0 +1,41 @@
+"""Stage 2: the flow in a graph and the trajectories of a dense set of bubbles; every concentration is a cut of their rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ulmpipe.io.graph_store import load_graph
+from ulmpipe.io.stores import new_array, new_store, provenance
+from ulmpipe.progress import progress
+from ulmpipe.stages._bubbles import count_bubbles, draw_bubbles, network_of
+from ulmpipe.stages._scan import Parameters, event_times
+
+
+def run(parameters: Parameters, *, graph: Path, trajectories: Path) -> None:
+    """Simulate the bubbles of all blocks of a volume."""
+    network = network_of(parameters, load_graph(graph))
+    n_blocks, n_events = parameters["n_blocks"], event_times(parameters).size
+    most = max(1, *(count_bubbles(parameters, block) for block in range(n_blocks)))
+    shape, dims = (n_blocks, n_events, most), ("block", "event", "bubble")
+    # absent bubbles: NaN positions, and a rank that no concentration keeps
+    kinds = {
+        "position": ((*shape, 3), "float32", (*dims, "axis"), "m", np.nan),
+        "velocity": ((*shape, 3), "float32", (*dims, "axis"), "m/s", np.nan),
+        "vessel": (shape, "int32", dims, "edge index", -1),
+        "life": (shape, "int16", dims, "1", -1),
+        "rank": ((n_blocks, most), "float32", ("block", "bubble"), "1", np.inf),
+    }
+    with new_store(trajectories, provenance=provenance("trajectories", parameters)) as store:
+        store.attrs["event_times"] = event_times(parameters).ravel().tolist()
+        store.attrs["concentration_per_mm3"] = parameters["concentration_per_mm3"]
+        for name, (size, dtype, axes, units, _) in kinds.items():
+            new_array(store, name, shape=size, dtype=dtype, dims=axes, units=units)
+        for block in progress(range(n_blocks), f"trajectories {parameters['name']}"):
+            bubbles = draw_bubbles(parameters, network, block)
+            for name, (size, dtype, _, _, absent) in kinds.items():
+                values = getattr(bubbles, name)
+                padded = np.full(size[1:], absent, dtype)
+                padded[tuple(slice(n) for n in values.shape)] = values
+                store[name][block] = padded

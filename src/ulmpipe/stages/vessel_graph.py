@@ -1,0 +1,42 @@
+"""Stage 1: a vessel graph, synthetic or from a file, cut to a cube and dilated to rat scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ulmpipe.figures.vessels import vessel_figure
+from ulmpipe.io.graph_store import write_graph
+from ulmpipe.io.stores import complete_or_absent, provenance, write_json
+from ulmpipe.randomness import generator
+from ulmpipe.stages._scan import Parameters
+from ulmpipe.vessels.graph import VesselGraph, check_graph, cut_cube, dilate
+from ulmpipe.vessels.morphometry import morphometry
+from ulmpipe.vessels.readers import read_graph
+from ulmpipe.vessels.synthetic import synthetic_cortex
+
+
+def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path) -> None:
+    """Make one volume's graph, its morphometry and its picture."""
+    native = _native_graph(parameters)
+    check_graph(native, source=f"graphs.{parameters['name']}")
+    made = provenance("vessel_graph", parameters)
+    dilated = dilate(native, parameters["dilation"])
+    write_graph(graph, dilated, provenance=made)
+    table = _morphometry(native, side=parameters["cube"])
+    write_json(morphometry, {"morphometry": table, "provenance": made})
+    figure = vessel_figure(dilated, title=parameters["name"])
+    with complete_or_absent(picture) as temporary:
+        figure.savefig(temporary)
+
+
+_morphometry = morphometry
+
+
+def _native_graph(parameters: Parameters) -> VesselGraph:
+    source, side = parameters["graph"], parameters["cube"]
+    if source["source"] == "synthetic":
+        return synthetic_cortex(generator(parameters["seed"], "graph", source["seed"]), side=side)
+    graph = read_graph(source["path"], voxel_size=tuple(np.array(source["voxel_size"], dtype=float)))
+    return cut_cube(graph, side=side)

@@ -1,0 +1,85 @@
+"""The network for CPUs: its interface, its reach, and the symmetry of its memory tricks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ulmpipe.errors import InputError
+from ulmpipe.network import Light, build_network
+from ulmpipe.network import light as module
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "height", "width"), [(512, 8, 8), (400, 8, 12), (16, 4, 4), (48, 12, 4)]
+)
+def test_any_multiple_of_16_frames_and_4_pixels_works(n_frames: int, height: int, width: int) -> None:
+    with torch.inference_mode():
+        logits = Light().eval()(torch.randn(2, 2, n_frames, height, width))
+    assert logits.shape == (2, 1, 8 * height, 8 * width)
+    assert torch.isfinite(logits).all()
+
+
+def test_enlarging_is_a_pixel_shuffle_with_reordered_channels() -> None:
+    maps = torch.randn(2, 3 * 16, 5, 6)
+    ours = module._enlarge(maps, 4)
+    reordered = maps.reshape(2, 16, 3, 5, 6).transpose(1, 2).reshape(2, 48, 5, 6)
+    torch.testing.assert_close(ours, functional.pixel_shuffle(reordered, 4))
+
+
+def test_the_view_over_time_is_undone_without_a_copy() -> None:
+    maps = torch.randn(6, 5, 4, 8).contiguous(memory_format=torch.channels_last)
+    view = module._over_time(maps, 3)
+    assert view.shape == (2, 5, 3, 32)
+    assert view.data_ptr() == maps.data_ptr()
+    back = module._over_image(view, 4)
+    assert back.data_ptr() == maps.data_ptr()
+    torch.testing.assert_close(back, maps)
+
+
+def test_a_moment_is_at_its_time_in_the_view_over_time() -> None:
+    maps = torch.zeros(6, 1, 4, 8)
+    maps[3 + 2, 0, 1, 6] = 1.0  # second block, third window, pixel (1, 6)
+    assert module._over_time(maps, 3)[1, 0, 2, 8 + 6] == 1.0
+
+
+def test_time_is_continued_by_its_mirror_image() -> None:
+    maps = torch.arange(6.0).reshape(6, 1, 1, 1)  # two blocks of three windows
+    longer, n_windows = module._mirror_to_multiple(maps, 3, 4)
+    assert n_windows == 4
+    assert longer.flatten().tolist() == [0, 1, 2, 2, 3, 4, 5, 5]
+
+
+def test_nothing_beyond_the_halo_changes_an_output_pixel() -> None:
+    network = Light().eval()
+    size = 2 * network.halo + 12
+    correlation = torch.randn(1, 2, 128, 4, size)
+    changed = correlation.clone()
+    changed[..., : size // 2] += 1.0
+    with torch.inference_mode():
+        difference = (network(changed) - network(correlation)).abs().amax(dim=(0, 1, 2))
+    reached = difference.reshape(size, 8).amax(dim=1) > 0
+    first_untouched = size // 2 + network.halo
+    assert not reached[first_untouched:].any()
+    assert reached[size // 2]
+
+
+def test_every_parameter_receives_a_gradient() -> None:
+    network = Light()
+    network(torch.randn(2, 2, 128, 8, 8)).square().mean().backward()
+    dead = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert dead == []
+
+
+def test_the_first_weights_depend_on_the_seed_alone() -> None:
+    first, again, other = (
+        build_network("light", seed=seed).state_dict()["stem.weight"] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_an_unknown_network_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"resnet.*expected one of light, paper"):
+        build_network("resnet", seed=0)

@@ -1,0 +1,57 @@
+"""The paper's network against the table of its stages and its published number of parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ulmpipe.network import DeepSTULM
+
+PUBLISHED_PARAMETERS = 1_038_065
+
+
+def test_the_number_of_parameters_is_the_published_one() -> None:
+    assert sum(parameter.numel() for parameter in DeepSTULM().parameters()) == PUBLISHED_PARAMETERS
+
+
+def test_every_stage_has_the_shape_of_the_published_table() -> None:
+    with torch.inference_mode(), torch.device("meta"):  # shapes only: nothing is computed
+        stages = DeepSTULM().stages(torch.empty(1, 2, 512, 32, 32))
+    assert {name: tuple(maps.shape[1:]) for name, maps in stages.items()} == {
+        "input": (16, 512, 32, 32),
+        "down_1": (32, 128, 16, 16),
+        "down_2": (64, 32, 8, 8),
+        "up_1": (64, 32, 16, 16),
+        "up_2": (32, 32, 32, 32),
+        "transition_1": (16, 8, 32, 32),
+        "resize_1": (16, 8, 64, 64),
+        "resize_2": (16, 8, 128, 128),
+        "resize_3": (16, 8, 256, 256),
+        "transition_2": (16, 2, 256, 256),
+        "output": (1, 256, 256),
+    }
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "height", "width"), [(400, 32, 32), (16, 8, 12), (48, 4, 8), (512, 512, 512)]
+)
+def test_any_multiple_of_16_frames_and_4_pixels_works(n_frames: int, height: int, width: int) -> None:
+    with torch.inference_mode(), torch.device("meta"):
+        logits = DeepSTULM()(torch.empty(2, 2, n_frames, height, width))
+    assert logits.shape == (2, 1, 8 * height, 8 * width)
+
+
+def test_forward_gives_what_the_named_stages_give() -> None:
+    network = DeepSTULM().eval()
+    correlation = torch.randn(1, 2, 80, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(correlation), network.stages(correlation)["output"])
+
+
+def test_no_frame_is_lost_when_the_number_of_windows_is_not_a_power_of_four() -> None:
+    network = DeepSTULM().eval()
+    correlation = torch.zeros(1, 2, 400, 8, 8)
+    changed = correlation.clone()
+    changed[:, :, -1] = 5.0
+    with torch.inference_mode():
+        assert not torch.allclose(network(changed), network(correlation), atol=1e-5)

@@ -1,0 +1,200 @@
+"""The training loop: it learns, it resumes to the same numbers, it fails loudly."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ulmpipe.errors import InputError
+from ulmpipe.network import Augmentation, Light, TrackDataset, TrainingSettings, build_network, train
+from ulmpipe.network.training import COLUMNS, learning_rate_factor, validate
+
+SETTINGS = TrainingSettings(n_epochs=4, batch_size=2, learning_rate=5e-3, precision="float32")
+
+
+def _spots(n_blocks: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks with one resting bubble each, its phase fixed by its depth."""
+    rng = np.random.default_rng(seed)
+    z, x = rng.uniform(1, 7, (2, n_blocks))
+    rows, columns = np.arange(8)[:, None] + 0.5, np.arange(8) + 0.5
+    spots = np.exp(
+        -((rows - z[:, None, None]) ** 2 + (columns - x[:, None, None]) ** 2) / 2 + 2j * z[:, None, None]
+    )
+    maps = np.stack([spots.real, spots.imag], axis=1)[:, :, None].repeat(16, axis=2).astype(np.float16)
+    tracks = np.zeros((n_blocks, 64, 64), dtype=bool)
+    for block, (row, column) in enumerate(zip((8 * z).astype(int), (8 * x).astype(int), strict=True)):
+        tracks[block, row - 1 : row + 2, column - 1 : column + 2] = True
+    return maps, tracks
+
+
+def _sets(n_blocks: int = 8) -> tuple[TrackDataset, TrackDataset]:
+    (maps, tracks), (other_maps, other_tracks) = _spots(n_blocks, seed=1), _spots(4, seed=2)
+    training = TrackDataset([maps], [tracks], augmentation=Augmentation(), seed=7, phase="phase_1")
+    return training, TrackDataset([other_maps], [other_tracks])
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(3)
+    return Light(stem_width=8, width=16, n_blocks=1, fine_width=16, refine_width=4)
+
+
+def test_a_small_network_learns_where_bubbles_rest() -> None:
+    network = _network()
+    training, validation = _sets(32)
+    settings = TrainingSettings(n_epochs=16, batch_size=4, learning_rate=1e-2, precision="float32")
+    before = validate(network, validation, settings=settings)[1]
+    history = train(network, training, validation, settings=settings)
+    assert [row["epoch"] for row in history] == list(range(1, 17))
+    assert tuple(history[0]) == COLUMNS
+    after = validate(network, validation, settings=settings)[1]
+    assert before < 0.1
+    assert after > 0.4
+
+
+def test_the_best_weights_are_left_in_the_network() -> None:
+    network = _network()
+    training, validation = _sets()
+    history = train(network, training, validation, settings=SETTINGS)
+    best = min(row["validation_loss"] for row in history)
+    assert validate(network, validation, settings=SETTINGS)[0] == pytest.approx(best, rel=1e-6)
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    straight = _network()
+    reference = train(straight, *_sets(), settings=SETTINGS)
+
+    def kill_in_third_epoch(history: list[dict[str, float]]) -> None:
+        if len(history) == 3:
+            raise _KilledError  # after the epoch was computed, before its checkpoint
+
+    path = tmp_path / "folder" / "phase_1.pt"
+    with pytest.raises(_KilledError):
+        train(
+            _network(),
+            *_sets(),
+            settings=SETTINGS,
+            checkpoint_path=path,
+            fingerprint="a",
+            on_epoch=kill_in_third_epoch,
+        )
+    resumed = build_network("light", seed=99) and _network()
+    for parameter in resumed.parameters():
+        nn.init.zeros_(parameter)  # nothing of the start may matter
+    seen: list[int] = []
+    history = train(
+        resumed,
+        *_sets(),
+        settings=SETTINGS,
+        checkpoint_path=path,
+        fingerprint="a",
+        on_epoch=lambda rows: seen.append(len(rows)),
+    )
+    assert seen == [3, 4]
+    columns = [name for name in COLUMNS if name != "seconds"]
+    assert [[row[name] for name in columns] for row in history] == [
+        [row[name] for name in columns] for row in reference
+    ]
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert [file.name for file in path.parent.iterdir()] == ["phase_1.pt"]
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {
+        "settings": SETTINGS,
+        "checkpoint_path": tmp_path / "c.pt",
+        "fingerprint": "a",
+    }
+    network = _network()
+    history = train(network, *_sets(), **arguments)
+    again = _network()
+    assert train(again, *_sets(), on_epoch=lambda _: pytest.fail("trained again"), **arguments) == history
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+
+
+@pytest.mark.parametrize("damage", ["fingerprint", "bytes"])
+def test_a_checkpoint_that_does_not_belong_is_left_aside(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.pt"
+    short = TrainingSettings(n_epochs=1, batch_size=4, precision="float32")
+    train(_network(), *_sets(), settings=short, checkpoint_path=path, fingerprint="old")
+    if damage == "bytes":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    epochs: list[int] = []
+    with caplog.at_level(logging.WARNING):
+        train(
+            _network(),
+            *_sets(),
+            settings=short,
+            checkpoint_path=path,
+            fingerprint="old" if damage == "bytes" else "new",
+            on_epoch=lambda rows: epochs.append(len(rows)),
+        )
+    assert epochs == [1]
+    assert "starts anew" in caplog.text
+
+
+def test_a_loss_that_is_not_a_number_stops_the_training() -> None:
+    training, validation = _sets()
+    training.correlations[0][2] = np.nan
+    with pytest.raises(InputError, match=r"the loss is nan in epoch 1.*lower learning_rate"):
+        train(_network(), training, validation, settings=SETTINGS, description="phase 1")
+
+
+def test_a_collapsed_network_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    network = _network()
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    with caplog.at_level(logging.WARNING):
+        validate(network, _sets()[1], settings=SETTINGS)
+    assert "collapsed" in caplog.text
+
+
+def test_the_multistep_schedule_is_the_papers() -> None:
+    settings = TrainingSettings(n_epochs=150, schedule="multistep", milestones=(15, 45, 75, 100))
+    factors = [
+        learning_rate_factor(settings, 10 * epoch, steps_per_epoch=10)
+        for epoch in (0, 14, 15, 44, 45, 75, 100, 149)
+    ]
+    assert factors == pytest.approx([1, 1, 1e-1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-4])
+
+
+def test_the_cosine_schedule_warms_up_and_ends_at_nothing() -> None:
+    settings = TrainingSettings(n_epochs=10, warm_up=0.1)
+    factors = [learning_rate_factor(settings, step, steps_per_epoch=10) for step in range(100)]
+    assert factors[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert factors[55] == pytest.approx(0.5, abs=0.01)
+    assert 0 < factors[-1] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schedule", "linear"),
+        ("loss", "hinge"),
+        ("precision", "int8"),
+        ("n_epochs", 0),
+        ("learning_rate", -1.0),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"training\.{field}: .*{value}"):
+        TrainingSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_bfloat16_trains_too() -> None:
+    settings = TrainingSettings(n_epochs=1, batch_size=4, gradient_norm=1.0)
+    history = train(_network(), *_sets(), settings=settings)
+    assert np.isfinite(history[0]["validation_loss"])

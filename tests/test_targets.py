@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ulmpipe.errors import InputError
+from ulmpipe.targets import dilate_tracks, track_map
+
+STEP = 3.125e-6
+X = (np.arange(16) - 7.5) * STEP
+Z = 8e-3 + (np.arange(12) - 5.5) * STEP
+
+
+def test_a_position_marks_the_pixel_whose_centre_is_nearest() -> None:
+    position = np.full((2, 2, 3), np.nan, dtype=np.float32)
+    position[0, 0] = X[3] + 0.4 * STEP, 1.0, Z[5] - 0.4 * STEP
+    position[1, 0] = X[4] - 0.4 * STEP, -1.0, Z[5]
+    tracks = track_map(position, np.ones((2, 2), bool), x=X, z=Z)
+    assert tracks.shape == (12, 16)
+    assert tracks.dtype == bool
+    assert np.argwhere(tracks).tolist() == [[5, 3], [5, 4]]
+
+
+def test_invisible_bubbles_and_those_outside_leave_no_track() -> None:
+    position = np.zeros((1, 4, 3))
+    position[0, :, 0] = X[0], X[0] - 0.6 * STEP, X[-1] + 0.6 * STEP, X[2]
+    position[0, :, 2] = Z[0], Z[1], Z[1], Z[-1] + 0.6 * STEP
+    assert track_map(position, np.array([True, True, True, True]), x=X, z=Z).sum() == 1
+    assert track_map(position, np.array([[False, True, True, True]]), x=X, z=Z).sum() == 0
+
+
+def test_a_disk_of_two_pixels_has_thirteen() -> None:
+    tracks = np.zeros((3, 9, 9), dtype=bool)
+    tracks[1, 4, 4] = tracks[2, 0, 0] = True
+    dilated = dilate_tracks(tracks, radius=2)
+    assert dilated.sum(axis=(1, 2)).tolist() == [0, 13, 6]
+    assert dilated[1, 2:7, 4].all()
+    assert not dilated[1, 2, 3]
+    np.testing.assert_array_equal(dilate_tracks(tracks, radius=0), tracks)
+
+
+def test_uneven_axes_and_negative_radii_are_refused() -> None:
+    position = np.zeros((1, 1, 3))
+    with pytest.raises(InputError, match="z has 3 pixel centres"):
+        track_map(position, np.ones((1, 1), bool), x=X, z=np.array([0.0, 1.0, 3.0]))
+    with pytest.raises(InputError, match="radius is -1"):
+        dilate_tracks(np.zeros((2, 2), bool), radius=-1)

@@ -1,0 +1,64 @@
+# 10. The acquisition: a wide-field phantom of the test graph, with tissue, noise and drift, and its ground truth.
+
+
+def acquisition_given(stage, wildcards, *names):
+    return given(
+        stage,
+        "seed",
+        "sequence",
+        "phantom",
+        *names,
+        name=settings.volumes.test,
+        side=settings.volumes.cube * settings.volumes.dilation,
+        acquisition=sections["acquisitions"][wildcards.acquisition],
+        largest_concentration_per_mm3=settings.largest_concentration_per_mm3,
+    )
+
+
+rule channel_data:
+    message:
+        "Channel data of acquisition {wildcards.acquisition}"
+    input:
+        trajectories=f"{results}/trajectories/{settings.volumes.test}.zarr",
+    output:
+        channel_data=temp(directory(f"{results}/channel_data/{{acquisition}}.zarr")),
+    params:
+        parameters=lambda wildcards: acquisition_given(
+            "channel_data", wildcards, "probe", "medium", "noise", "tissue"
+        ),
+    log:
+        f"{results}/logs/channel_data/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/channel_data/{{acquisition}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    shell:
+        "python -m ulmpipe channel_data --parameters {params.parameters:q} --threads {threads}"
+        " --trajectories {input.trajectories} --channel-data {output.channel_data} 2>&1 | tee {log}"
+
+
+rule ground_truth:
+    message:
+        "Ground truth of acquisition {wildcards.acquisition}"
+    input:
+        graph=f"{results}/graphs/{settings.volumes.test}.h5",
+        trajectories=f"{results}/trajectories/{settings.volumes.test}.zarr",
+    output:
+        ground_truth=directory(f"{results}/ground_truth/{{acquisition}}.zarr"),
+    params:
+        parameters=lambda wildcards: acquisition_given(
+            "ground_truth", wildcards, "probe", "medium", "beamforming", "flow", "tissue", "targets"
+        ),
+    log:
+        f"{results}/logs/ground_truth/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/ground_truth/{{acquisition}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "python -m ulmpipe ground_truth --parameters {params.parameters:q} --threads {threads}"
+        " --graph {input.graph} --trajectories {input.trajectories} --ground-truth {output.ground_truth} 2>&1 | tee {log}"

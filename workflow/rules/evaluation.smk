@@ -1,0 +1,68 @@
+# 12. Scores against the phantom's ground truth, and the picture a person opens first.
+
+
+rule score:
+    message:
+        "Scores of {wildcards.acquisition}"
+    input:
+        network=f"{results}/detections/{{acquisition}}_network.zarr",
+        expert=f"{results}/detections/{{acquisition}}_expert.zarr",
+        ground_truth=f"{results}/ground_truth/{{acquisition}}.zarr",
+        shifts=f"{results}/registration/{{acquisition}}.json",
+        operating_points=f"{results}/model/operating_points.json",
+    output:
+        scores=f"{results}/scores_{{acquisition}}.json",
+    params:
+        parameters=given("score", "beamforming", "targets", "evaluation"),
+    log:
+        f"{results}/logs/score/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/score/{{acquisition}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    shell:
+        "python -m ulmpipe score --parameters {params.parameters:q} --threads {threads}"
+        " --network {input.network} --expert {input.expert} --ground-truth {input.ground_truth} --shifts {input.shifts}"
+        " --operating-points {input.operating_points} --scores {output.scores} 2>&1 | tee {log}"
+
+
+rule render:
+    message:
+        "Picture of {wildcards.acquisition}"
+    input:
+        angiogram=f"{results}/angio_{{acquisition}}.zarr",
+        ground_truth=f"{results}/ground_truth/{{acquisition}}.zarr",
+        scores=f"{results}/scores_{{acquisition}}.json",
+    output:
+        picture=report(
+            f"{results}/angio_{{acquisition}}.png",
+            caption="../report/angiogram.rst",
+            category="Angiograms",
+            labels={"acquisition": "{acquisition}"},
+        ),
+        drift=report(
+            f"{results}/registration/{{acquisition}}.png",
+            caption="../report/drift.rst",
+            category="Angiograms",
+            labels={"acquisition": "{acquisition}, drift"},
+        ),
+    params:
+        parameters=lambda wildcards: given(
+            "render",
+            "figure",
+            acquisition=sections["acquisitions"][wildcards.acquisition],
+        ),
+    log:
+        f"{results}/logs/render/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/render/{{acquisition}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    shell:
+        "python -m ulmpipe render --parameters {params.parameters:q} --threads {threads}"
+        " --angiogram {input.angiogram} --ground-truth {input.ground_truth} --scores {input.scores}"
+        " --picture {output.picture} --drift {output.drift} 2>&1 | tee {log}"

@@ -1,0 +1,141 @@
+# 4, 6, 11, 12. From channel data, simulated or recorded, to registered angiograms of both methods.
+
+
+rule beamform:
+    message:
+        "Beamforming {wildcards.acquisition}"
+    input:
+        channel_data=f"{results}/channel_data/{{acquisition}}.zarr",
+    output:
+        iq=directory(f"{results}/iq/{{acquisition}}.zarr"),
+    params:
+        parameters=given("beamform", "beamforming"),
+    log:
+        f"{results}/logs/beamform/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/beamform/{{acquisition}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    shell:
+        "python -m ulmpipe beamform --parameters {params.parameters:q} --threads {threads}"
+        " --channel-data {input.channel_data} --iq {output.iq} 2>&1 | tee {log}"
+
+
+rule correlate:
+    message:
+        "Clutter filter and correlation maps of {wildcards.acquisition}"
+    input:
+        iq=f"{results}/iq/{{acquisition}}.zarr",
+        point_spread=f"{results}/point_spread.zarr",
+    output:
+        correlation=directory(f"{results}/correlation/{{acquisition}}.zarr"),
+    params:
+        parameters=given("correlate", "clutter_filter", "correlation"),
+    log:
+        f"{results}/logs/correlate/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/correlate/{{acquisition}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python -m ulmpipe correlate --parameters {params.parameters:q} --threads {threads}"
+        " --iq {input.iq} --point-spread {input.point_spread} --correlation {output.correlation} 2>&1 | tee {log}"
+
+
+rule register:
+    message:
+        "Registration of the blocks of {wildcards.acquisition}"
+    input:
+        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+    output:
+        shifts=f"{results}/registration/{{acquisition}}.json",
+    params:
+        parameters=given("register"),
+    log:
+        f"{results}/logs/register/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/register/{{acquisition}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    shell:
+        "python -m ulmpipe register --parameters {params.parameters:q} --threads {threads}"
+        " --correlation {input.correlation} --shifts {output.shifts} 2>&1 | tee {log}"
+
+
+rule infer:
+    message:
+        "Network inference over the field of {wildcards.acquisition}"
+    input:
+        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+        model=f"{results}/model/phase_2.safetensors",
+    output:
+        detections=directory(f"{results}/detections/{{acquisition}}_network.zarr"),
+    params:
+        parameters=given("infer", "network", "inference", "targets"),
+    log:
+        f"{results}/logs/infer/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/infer/{{acquisition}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    shell:
+        "python -m ulmpipe infer --parameters {params.parameters:q} --threads {threads}"
+        " --correlation {input.correlation} --model {input.model} --detections {output.detections} 2>&1 | tee {log}"
+
+
+rule localize:
+    message:
+        "Expert localization in {wildcards.acquisition}"
+    input:
+        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+    output:
+        detections=directory(f"{results}/detections/{{acquisition}}_expert.zarr"),
+    params:
+        parameters=given("localize", "targets"),
+    log:
+        f"{results}/logs/localize/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/localize/{{acquisition}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python -m ulmpipe localize --parameters {params.parameters:q} --threads {threads}"
+        " --correlation {input.correlation} --detections {output.detections} 2>&1 | tee {log}"
+
+
+rule angiogram:
+    message:
+        "Registered angiogram of {wildcards.acquisition}"
+    input:
+        network=f"{results}/detections/{{acquisition}}_network.zarr",
+        expert=f"{results}/detections/{{acquisition}}_expert.zarr",
+        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+        shifts=f"{results}/registration/{{acquisition}}.json",
+        operating_points=f"{results}/model/operating_points.json",
+    output:
+        angiogram=directory(f"{results}/angio_{{acquisition}}.zarr"),
+    params:
+        parameters=given("angiogram", "targets"),
+    log:
+        f"{results}/logs/angiogram/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/angiogram/{{acquisition}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python -m ulmpipe angiogram --parameters {params.parameters:q} --threads {threads}"
+        " --network {input.network} --expert {input.expert} --correlation {input.correlation} --shifts {input.shifts}"
+        " --operating-points {input.operating_points} --angiogram {output.angiogram} 2>&1 | tee {log}"

@@ -1,0 +1,81 @@
+# 8–9. The two training phases, and the operating points of both methods, chosen on validation blocks.
+training_blocks_of_all = [shard for volume in settings.volumes.train for shard in training_shards(volume)]
+validation_blocks_of_all = [f"{results}/training/{volume}/validation.zarr" for volume in settings.volumes.train]
+
+
+def phase_parameters(wildcards):
+    return given(
+        "train",
+        "seed",
+        "network",
+        phase=wildcards.phase,
+        training=sections["training"][wildcards.phase],
+        dilation_radius=settings.targets.dilation_radius if wildcards.phase == "phase_1" else 0,
+    )
+
+
+rule train:
+    message:
+        "Training {wildcards.phase}"
+    input:
+        blocks=training_blocks_of_all,
+        validation=validation_blocks_of_all,
+        weights=branch(
+            lambda wildcards: wildcards.phase == "phase_2",
+            then=f"{results}/model/phase_1.safetensors",
+            otherwise=[],
+        ),
+    output:
+        model=f"{results}/model/{{phase}}.safetensors",
+        description=f"{results}/model/{{phase}}.json",
+        history=f"{results}/model/{{phase}}.csv",
+        curves=report(
+            f"{results}/model/{{phase}}.png",
+            caption="../report/training.rst",
+            category="Training",
+            labels={"phase": "{phase}"},
+        ),
+    params:
+        parameters=phase_parameters,
+        checkpoints=f"{results}/checkpoints",
+    log:
+        f"{results}/logs/train/{{phase}}.log",
+    benchmark:
+        f"{results}/benchmarks/train/{{phase}}.tsv"
+    threads: 16
+    resources:
+        mem_mb=4000,
+        runtime=24 * 60,
+        gpu=0,
+    shell:
+        "python -m ulmpipe train --parameters {params.parameters:q} --threads {threads}"
+        " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
+        " --checkpoints {params.checkpoints} --model {output.model} --description {output.description}"
+        " --history {output.history} --curves {output.curves} 2>&1 | tee {log}"
+
+
+rule operating_points:
+    message:
+        "Thresholds of network and expert, chosen on validation blocks"
+    input:
+        validation=validation_blocks_of_all,
+        model=f"{results}/model/phase_2.safetensors",
+    output:
+        operating_points=f"{results}/model/operating_points.json",
+        picture=report(
+            f"{results}/model/operating_points.png", caption="../report/operating_points.rst", category="Training"
+        ),
+    params:
+        parameters=given("operating_points", "network", "training_set", "targets", "inference", "evaluation"),
+    log:
+        f"{results}/logs/operating_points.log",
+    benchmark:
+        f"{results}/benchmarks/operating_points.tsv"
+    threads: 16
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    shell:
+        "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads}"
+        " --validation {input.validation} --model {input.model} --operating-points {output.operating_points}"
+        " --picture {output.picture} 2>&1 | tee {log}"

@@ -1,0 +1,42 @@
+# 1. Vessel graphs: synthetic or a file, cut to a cube and dilated to rat scale.
+
+
+def graph_file(wildcards):
+    graph = settings.graphs[wildcards.volume]
+    return [graph.path] if graph.source == "file" else []
+
+
+rule vessel_graph:
+    message:
+        "Vessel graph {wildcards.volume}"
+    input:
+        file=graph_file,
+    output:
+        graph=f"{results}/graphs/{{volume}}.h5",
+        morphometry=f"{results}/graphs/{{volume}}.json",
+        picture=report(
+            f"{results}/graphs/{{volume}}.png",
+            caption="../report/graph.rst",
+            category="Vessels",
+            labels={"volume": "{volume}"},
+        ),
+    params:
+        parameters=lambda wildcards: given(
+            "vessel_graph",
+            "seed",
+            name=wildcards.volume,
+            graph=sections["graphs"][wildcards.volume],
+            cube=settings.volumes.cube,
+            dilation=settings.volumes.dilation,
+        ),
+    log:
+        f"{results}/logs/vessel_graph/{{volume}}.log",
+    benchmark:
+        f"{results}/benchmarks/vessel_graph/{{volume}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m ulmpipe vessel_graph --parameters {params.parameters:q} --threads {threads}"
+        " --graph {output.graph} --morphometry {output.morphometry} --picture {output.picture} 2>&1 | tee {log}"
