@@ -21,6 +21,14 @@ include: "workflow/rules/evaluation.smk"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    own_results()
+
+
+onerror:
+    say_last_why_jobs_failed(log[0])
+
+
 rule all:
     default_target: True
     input:

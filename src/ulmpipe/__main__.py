@@ -1,12 +1,13 @@
 """The thin command line that every rule calls: ``python -m ulmpipe STAGE --parameters JSON --NAME PATH …``.
 
-A stage is a module of `ulmpipe.stages` with one function ``run(parameters, *, …paths)``; its options are that function's
-keyword arguments. Only the stage that is called is imported.
+A stage is a module of `ulmpipe.stages` with one function ``run(parameters, *, …paths)``; its options are that
+function's keyword arguments. Only the stage that is called is imported.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import inspect
 import json
 import os
@@ -21,28 +22,47 @@ from typing import Any
 def _stage_names() -> list[str]:
     from ulmpipe import stages
 
-    return sorted(module.name for module in pkgutil.iter_modules(stages.__path__))
+    modules = (module.name for module in pkgutil.iter_modules(stages.__path__))
+    return sorted(name for name in modules if not name.startswith("_"))
+
+
+def _available_cores() -> int:
+    """Cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _limit_threads(threads: int) -> None:
     """Give numba and torch `threads`, and BLAS one: its sums would otherwise depend on the number of cores."""
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[name] = "1"
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
 
 
 def _parameters(text: str) -> dict[str, Any]:
-    if text.startswith("@"):
-        text = Path(text[1:]).read_text()
-    content: dict[str, Any] = json.loads(text)
+    try:
+        content: dict[str, Any] = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    except (OSError, json.JSONDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"expected JSON, or @FILE with JSON ({error})") from None
     return content
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
+    return int(text)
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_count, default=_available_cores(), help="default: all cores")
 
 
 def _parser(stage: str, run: Any) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m ulmpipe {stage}", description=inspect.getdoc(run))
     parser.add_argument("--parameters", type=_parameters, required=True, help="JSON, or @FILE")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    _add_threads(parser)
     for name, argument in inspect.signature(run).parameters.items():
         if argument.kind is not inspect.Parameter.KEYWORD_ONLY or name == "threads":
             continue
@@ -66,12 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"usage: python -m ulmpipe STAGE --help   (STAGE: {', '.join(names)})", file=sys.stderr)
         return 2
     stage = arguments[0]
-    # before numpy is imported: the number of threads is read only once
-    threads = next(
-        (int(b) for a, b in zip(arguments, arguments[1:], strict=False) if a == "--threads"),
-        os.cpu_count() or 1,
-    )
-    _limit_threads(threads)
+    # before numpy is imported: it reads the number of threads only once
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_threads(early)
+    _limit_threads(early.parse_known_args(arguments[1:])[0].threads)
     from ulmpipe.errors import InputError
 
     run = import_module(f"ulmpipe.stages.{stage}").run
@@ -83,15 +101,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error in {stage}: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if error.errno not in (28, 122):  # disk full, quota
+    except Exception as error:
+        if not _is_disk_full(error):
             raise
         print(
-            f"error in {stage}: no space left on the disk ({error}); nothing half-written was kept",
+            f"error in {stage}: no space left on the disk; nothing half-written was kept ({error})",
             file=sys.stderr,
         )
         return 2
     return 0
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether an error means a full disk or quota; torch and safetensors tell it in words of their own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(words in str(error) for words in ("No space left", "file write failed", "StorageFull"))
 
 
 if __name__ == "__main__":

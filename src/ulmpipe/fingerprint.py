@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "ulmpipe"
+ROOT = Path(__file__).parent
 
 
 def _module_file(root: Path, name: str) -> Path | None:
@@ -67,7 +68,7 @@ def source_fingerprint(module: str, *, root: Path | None = None) -> str:
     str
         16 hexadecimal digits.
     """
-    return _fingerprint(module, root or Path(__file__).parent)
+    return _fingerprint(module, root or ROOT)
 
 
 @cache

@@ -1,13 +1,8 @@
-"""Loss curves and the table they are drawn from."""
+"""Loss curves."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from ulmpipe.errors import InputError
-from ulmpipe.figures.curves import loss_figure, read_epochs, write_epochs
+from ulmpipe.figures.curves import loss_figure
 
 ROWS = [
     {
@@ -22,23 +17,9 @@ ROWS = [
 ]
 
 
-def test_the_table_comes_back(tmp_path: Path) -> None:
-    write_epochs(tmp_path / "epochs.csv", ROWS)
-    back = read_epochs(tmp_path / "epochs.csv")
-    assert [row["validation_loss"] for row in back] == [0.9, 0.4, 0.6]
-    assert list(back[0]) == list(ROWS[0])
-
-
 def test_the_kept_epoch_is_marked_at_the_least_validation_loss() -> None:
     figure = loss_figure({"phase 1": ROWS, "phase 2": ROWS[:1]})
     axes = figure.axes[0]
     kept = next(line for line in axes.get_lines() if line.get_label() == "kept")
     assert (float(kept.get_xdata()[0]), float(kept.get_ydata()[0])) == (2.0, 0.4)
     assert axes.get_title() == "phase 1"
-
-
-def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "epochs.csv"
-    path.write_text("epoch,loss\n1,2\n")
-    with pytest.raises(InputError, match=r"epochs\.csv.*validation_loss"):
-        read_epochs(path)

@@ -87,7 +87,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> N
             fingerprint="a",
             on_epoch=kill_in_third_epoch,
         )
-    resumed = build_network("light", seed=99) and _network()
+    resumed = _network()
     for parameter in resumed.parameters():
         nn.init.zeros_(parameter)  # nothing of the start may matter
     seen: list[int] = []
@@ -151,6 +151,12 @@ def test_a_loss_that_is_not_a_number_stops_the_training() -> None:
     training.correlations[0][2] = np.nan
     with pytest.raises(InputError, match=r"the loss is nan in epoch 1.*lower learning_rate"):
         train(_network(), training, validation, settings=SETTINGS, description="phase 1")
+
+
+def test_3d_convolutions_are_not_trained_in_bfloat16_on_a_processor() -> None:
+    settings = TrainingSettings(n_epochs=1, precision="bfloat16")
+    with pytest.raises(InputError, match=r"bfloat16 for DeepSTULM on a processor; expected float32"):
+        train(build_network("paper", seed=0), *_sets(), settings=settings)
 
 
 def test_a_collapsed_network_is_reported(caplog: pytest.LogCaptureFixture) -> None:

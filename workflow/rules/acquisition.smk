@@ -1,25 +1,11 @@
 # 10. The acquisition: a wide-field phantom of the test graph, with tissue, noise and drift, and its ground truth.
 
 
-def acquisition_given(stage, wildcards, *names):
-    return given(
-        stage,
-        "seed",
-        "sequence",
-        "phantom",
-        *names,
-        name=settings.volumes.test,
-        side=settings.volumes.cube * settings.volumes.dilation,
-        acquisition=sections["acquisitions"][wildcards.acquisition],
-        largest_concentration_per_mm3=settings.largest_concentration_per_mm3,
-    )
-
-
 rule channel_data:
     message:
         "Channel data of acquisition {wildcards.acquisition}"
     input:
-        trajectories=f"{results}/trajectories/{settings.volumes.test}.zarr",
+        trajectories=f"{results}/trajectories/{settings.volumes.test}_{{acquisition}}.zarr",
     output:
         channel_data=temp(directory(f"{results}/channel_data/{{acquisition}}.zarr")),
     params:
@@ -30,6 +16,8 @@ rule channel_data:
         f"{results}/logs/channel_data/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/channel_data/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=3000,
@@ -44,7 +32,7 @@ rule ground_truth:
         "Ground truth of acquisition {wildcards.acquisition}"
     input:
         graph=f"{results}/graphs/{settings.volumes.test}.h5",
-        trajectories=f"{results}/trajectories/{settings.volumes.test}.zarr",
+        trajectories=f"{results}/trajectories/{settings.volumes.test}_{{acquisition}}.zarr",
     output:
         ground_truth=directory(f"{results}/ground_truth/{{acquisition}}.zarr"),
     params:
@@ -55,6 +43,8 @@ rule ground_truth:
         f"{results}/logs/ground_truth/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/ground_truth/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -3,26 +3,28 @@
 
 rule trajectories:
     message:
-        "Bubble trajectories in {wildcards.volume}"
+        "Bubble trajectories of {wildcards.bubbles}"
     input:
-        graph=f"{results}/graphs/{{volume}}.h5",
+        graph=lambda wildcards: f"{results}/graphs/{bubble_volume(wildcards.bubbles)}.h5",
     output:
-        trajectories=directory(f"{results}/trajectories/{{volume}}.zarr"),
+        trajectories=directory(f"{results}/trajectories/{{bubbles}}.zarr"),
     params:
         parameters=lambda wildcards: given(
             "trajectories",
             "seed",
             "flow",
             "sequence",
-            name=wildcards.volume,
-            n_blocks=n_volume_blocks(wildcards.volume),
-            concentration_per_mm3=volume_concentration(wildcards.volume),
+            name=bubble_volume(wildcards.bubbles),
+            n_blocks=n_bubble_blocks(wildcards.bubbles),
+            concentration_per_mm3=largest_concentration(wildcards.bubbles),
             side=settings.volumes.cube * settings.volumes.dilation,
         ),
     log:
-        f"{results}/logs/trajectories/{{volume}}.log",
+        f"{results}/logs/trajectories/{{bubbles}}.log",
     benchmark:
-        f"{results}/benchmarks/trajectories/{{volume}}.tsv"
+        f"{results}/benchmarks/trajectories/{{bubbles}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=1500,

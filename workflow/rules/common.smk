@@ -1,30 +1,38 @@
-# The checked configuration, and what each rule is given of it.
+# The checked configuration, what each rule is given of it, and what a user reads when a run fails.
+import atexit
 import json
 import math
+import re
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
-from ulmpipe.configuration import check_configuration
+from ulmpipe.configuration import check_configuration, check_graph_files, read_yaml
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
+from ulmpipe.io.stores import alone
 
 try:
-    settings = check_configuration(config, source=" + ".join(map(str, workflow.configfiles)))
-    for name in [*settings.volumes.train, settings.volumes.test]:
-        graph = settings.graphs[name]
-        if graph.source == "file" and not Path(graph.path).is_file():
-            raise InputError(f"graphs.{name}.path: '{graph.path}': no such file; expected an SWC or TPM .mat file")
+    # the last of the command line's files ranks highest, the Snakefile's own lowest
+    files = {str(path): read_yaml(path) for path in [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]}
+    settings = check_configuration(config, files=files)
+    check_graph_files(settings, files=files)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error in the configuration:\n{error}")
 
 results = settings.results
 sections = settings.model_dump(mode="json")
 
+# whose bubbles: a training volume's, or the test volume's for one acquisition
+bubble_sets = {volume: None for volume in settings.volumes.train} | {
+    f"{settings.volumes.test}_{acquisition}": acquisition for acquisition in settings.acquisitions
+}
+
 
 wildcard_constraints:
-    volume="|".join([*settings.volumes.train, settings.volumes.test]),
-    acquisition="|".join(settings.acquisitions),
+    volume="|".join(map(re.escape, [*settings.volumes.train, settings.volumes.test])),
+    acquisition="|".join(map(re.escape, settings.acquisitions)),
+    bubbles="|".join(map(re.escape, bubble_sets)),
     shard=r"\d{3}|validation",
     phase="phase_1|phase_2",
     method="expert|network",
@@ -40,21 +48,104 @@ def given(stage, *names, **more):
     return json.dumps(content, sort_keys=True)
 
 
-def volume_index(volume):
-    """Place of a volume in the configuration, which its random numbers depend on."""
-    return list(settings.graphs).index(volume)
+# ---------------------------------------------------------------- vessels and bubbles
 
 
-def n_volume_blocks(volume):
-    """Blocks of bubble trajectories a volume needs."""
-    if volume in settings.volumes.train:
+def graph_file(wildcards):
+    graph = settings.graphs[wildcards.volume]
+    return [graph.path] if graph.source == "file" else []
+
+
+# Each acquisition has bubbles of its own, drawn alike: a concentration is a cut of the densest, and more blocks of one
+# acquisition are no reason to make another one again.
+def bubble_volume(bubbles):
+    return bubbles if bubble_sets[bubbles] is None else settings.volumes.test
+
+
+def n_bubble_blocks(bubbles):
+    acquisition = bubble_sets[bubbles]
+    if acquisition is None:
         return settings.training_set.blocks_per_volume + settings.training_set.validation_blocks_per_volume
-    return max(each.n_blocks for each in settings.acquisitions.values()) * math.prod(settings.phantom.mosaic)
+    return settings.acquisitions[acquisition].n_blocks * math.prod(settings.phantom.mosaic)
 
 
-def volume_concentration(volume):
-    """Concentration of the dense distribution of which the blocks of a volume are subsets, bubbles/mm³."""
-    if volume in settings.volumes.train:
+def largest_concentration(bubbles):
+    if bubble_sets[bubbles] is None:
         blocks = settings.training_set
         return max(*blocks.concentrations_per_mm3, blocks.validation_concentration_per_mm3)
     return settings.largest_concentration_per_mm3
+
+
+# ---------------------------------------------------------------- training
+
+
+def shard_blocks(shard):
+    """First block and number of blocks of a shard; the validation blocks follow the training blocks."""
+    blocks = settings.training_set
+    if shard == "validation":
+        return blocks.blocks_per_volume, blocks.validation_blocks_per_volume
+    first = int(shard) * blocks.blocks_per_shard
+    return first, min(blocks.blocks_per_shard, blocks.blocks_per_volume - first)
+
+
+def training_shards(volume):
+    n_shards = math.ceil(settings.training_set.blocks_per_volume / settings.training_set.blocks_per_shard)
+    return [f"{results}/training/{volume}/{shard:03d}.zarr" for shard in range(n_shards)]
+
+
+training_blocks_of_all = [shard for volume in settings.volumes.train for shard in training_shards(volume)]
+validation_blocks_of_all = [f"{results}/training/{volume}/validation.zarr" for volume in settings.volumes.train]
+
+
+def phase_parameters(wildcards):
+    return given(
+        "train",
+        "seed",
+        "network",
+        phase=wildcards.phase,
+        training=sections["training"][wildcards.phase],
+        dilation_radius=settings.targets.dilation_radius if wildcards.phase == "phase_1" else 0,
+    )
+
+
+# ---------------------------------------------------------------- acquisitions
+
+
+def acquisition_given(stage, wildcards, *names):
+    return given(
+        stage,
+        "seed",
+        "sequence",
+        "phantom",
+        *names,
+        name=settings.volumes.test,
+        side=settings.volumes.cube * settings.volumes.dilation,
+        acquisition=sections["acquisitions"][wildcards.acquisition],
+        largest_concentration_per_mm3=settings.largest_concentration_per_mm3,
+    )
+
+
+# ---------------------------------------------------------------- the beginning and the end of a run
+
+
+def own_results():
+    """Refuse a second run in the same folder; unlike Snakemake's own lock, this one ends with a killed run."""
+    lock = ExitStack()
+    atexit.register(lock.close)
+    try:
+        lock.enter_context(alone(Path(results)))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def say_last_why_jobs_failed(snakemake_log):
+    """Print the messages of failed jobs once more when Snakemake has ended: the last line is what a user reads."""
+    text = Path(snakemake_log).read_text()
+    messages = {}
+    for log in dict.fromkeys(re.findall(r"log: (\S+) \(check log", text)):
+        lines = Path(log).read_text().splitlines() if Path(log).is_file() else []
+        known = [line for line in lines if line.startswith("error in ")]
+        unknown = f"{log}: {lines[-1] if lines else 'nothing written'}"
+        messages |= dict.fromkeys(known[-1:] or [f"a job ended unexpectedly, see {unknown}"])
+    if messages:
+        atexit.register(print, *messages, sep="\n", file=sys.stderr)

@@ -18,6 +18,8 @@ rule score:
         f"{results}/logs/score/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/score/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=3000,
@@ -58,6 +60,8 @@ rule render:
         f"{results}/logs/render/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/render/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=1500,

@@ -14,6 +14,8 @@ rule beamform:
         f"{results}/logs/beamform/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/beamform/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=3000,
@@ -37,6 +39,8 @@ rule correlate:
         f"{results}/logs/correlate/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/correlate/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=2000,
@@ -59,6 +63,8 @@ rule register:
         f"{results}/logs/register/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/register/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -82,6 +88,8 @@ rule infer:
         f"{results}/logs/infer/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/infer/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=4000,
@@ -105,6 +113,8 @@ rule localize:
         f"{results}/logs/localize/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/localize/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=2000,
@@ -131,6 +141,8 @@ rule angiogram:
         f"{results}/logs/angiogram/{{acquisition}}.log",
     benchmark:
         f"{results}/benchmarks/angiogram/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -1,17 +1,4 @@
 # 8–9. The two training phases, and the operating points of both methods, chosen on validation blocks.
-training_blocks_of_all = [shard for volume in settings.volumes.train for shard in training_shards(volume)]
-validation_blocks_of_all = [f"{results}/training/{volume}/validation.zarr" for volume in settings.volumes.train]
-
-
-def phase_parameters(wildcards):
-    return given(
-        "train",
-        "seed",
-        "network",
-        phase=wildcards.phase,
-        training=sections["training"][wildcards.phase],
-        dilation_radius=settings.targets.dilation_radius if wildcards.phase == "phase_1" else 0,
-    )
 
 
 rule train:
@@ -37,11 +24,12 @@ rule train:
         ),
     params:
         parameters=phase_parameters,
-        checkpoints=f"{results}/checkpoints",
     log:
         f"{results}/logs/train/{{phase}}.log",
     benchmark:
         f"{results}/benchmarks/train/{{phase}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=4000,
@@ -50,7 +38,8 @@ rule train:
     shell:
         "python -m ulmpipe train --parameters {params.parameters:q} --threads {threads}"
         " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
-        " --checkpoints {params.checkpoints} --model {output.model} --description {output.description}"
+        f" --checkpoints {results}/checkpoints"
+        " --model {output.model} --description {output.description}"
         " --history {output.history} --curves {output.curves} 2>&1 | tee {log}"
 
 
@@ -71,6 +60,8 @@ rule operating_points:
         f"{results}/logs/operating_points.log",
     benchmark:
         f"{results}/benchmarks/operating_points.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 16
     resources:
         mem_mb=3000,

@@ -12,6 +12,8 @@ rule point_spread:
         f"{results}/logs/point_spread.log",
     benchmark:
         f"{results}/benchmarks/point_spread.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -19,20 +21,6 @@ rule point_spread:
     shell:
         "python -m ulmpipe point_spread --parameters {params.parameters:q} --threads {threads}"
         " --point-spread {output.point_spread} 2>&1 | tee {log}"
-
-
-def shard_blocks(shard):
-    """First block and number of blocks of a shard; the validation blocks follow the training blocks."""
-    blocks = settings.training_set
-    if shard == "validation":
-        return blocks.blocks_per_volume, blocks.validation_blocks_per_volume
-    first = int(shard) * blocks.blocks_per_shard
-    return first, min(blocks.blocks_per_shard, blocks.blocks_per_volume - first)
-
-
-def training_shards(volume):
-    n_shards = math.ceil(settings.training_set.blocks_per_volume / settings.training_set.blocks_per_shard)
-    return [f"{results}/training/{volume}/{shard:03d}.zarr" for shard in range(n_shards)]
 
 
 rule training_blocks:
@@ -57,7 +45,7 @@ rule training_blocks:
             "tissue",
             "targets",
             training_set={
-                key: value for key, value in sections["training_set"].items() if not key.startswith("blocks_per_s")
+                key: value for key, value in sections["training_set"].items() if key != "blocks_per_shard"
             },
             name=wildcards.volume,
             side=settings.volumes.cube * settings.volumes.dilation,
@@ -69,6 +57,8 @@ rule training_blocks:
         f"{results}/logs/training_blocks/{{volume}}_{{shard}}.log",
     benchmark:
         f"{results}/benchmarks/training_blocks/{{volume}}_{{shard}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=1500,

@@ -1,21 +1,17 @@
 # 1. Vessel graphs: synthetic or a file, cut to a cube and dilated to rat scale.
 
 
-def graph_file(wildcards):
-    graph = settings.graphs[wildcards.volume]
-    return [graph.path] if graph.source == "file" else []
-
-
 rule vessel_graph:
     message:
         "Vessel graph {wildcards.volume}"
     input:
         file=graph_file,
     output:
-        graph=f"{results}/graphs/{{volume}}.h5",
-        morphometry=f"{results}/graphs/{{volume}}.json",
+        # update: a faulty file of the user's leaves the outputs of the last good one in place
+        graph=update(f"{results}/graphs/{{volume}}.h5"),
+        morphometry=update(f"{results}/graphs/{{volume}}.json"),
         picture=report(
-            f"{results}/graphs/{{volume}}.png",
+            update(f"{results}/graphs/{{volume}}.png"),
             caption="../report/graph.rst",
             category="Vessels",
             labels={"volume": "{volume}"},
@@ -33,6 +29,8 @@ rule vessel_graph:
         f"{results}/logs/vessel_graph/{{volume}}.log",
     benchmark:
         f"{results}/benchmarks/vessel_graph/{{volume}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -2,5 +2,6 @@
 
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus import simulate_channel_data
+from ulmpipe.acoustics.slice_thickness import apparent_depth, elevation_gain
 
-__all__ = ["PlaneWaves", "Probe", "simulate_channel_data"]
+__all__ = ["PlaneWaves", "Probe", "apparent_depth", "elevation_gain", "simulate_channel_data"]

@@ -7,6 +7,7 @@ same transform in two steps (Cooley and Tukey 1965), so that it can finish a fra
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -27,14 +28,19 @@ def to_samples(
     workers : int
         Threads.
     """
+    padded = np.zeros((*spectra.shape[:-1], spectra.shape[-1] * oversampling), dtype=spectra.dtype)
+    place_bins(spectra, padded)
+    samples = scipy.fft.ifft(padded, norm="forward", workers=workers, overwrite_x=True)
+    return samples.astype(np.complex64, copy=False)
+
+
+def place_bins(spectra: Any, padded: Any) -> None:
+    """Copy bins in ascending order to where an inverse transform expects them; NumPy or CuPy arrays."""
     n_bins = spectra.shape[-1]
     negative = n_bins // 2
-    padded = np.zeros((*spectra.shape[:-1], n_bins * oversampling), dtype=spectra.dtype)
     padded[..., : n_bins - negative] = spectra[..., negative:]
     if negative:
         padded[..., -negative:] = spectra[..., :negative]
-    samples = scipy.fft.ifft(padded, norm="forward", workers=workers, overwrite_x=True)
-    return samples.astype(np.complex64, copy=False)
 
 
 def transform_factors(n_bins: int) -> tuple[int, int]:
@@ -43,9 +49,7 @@ def transform_factors(n_bins: int) -> tuple[int, int]:
     return first, n_bins // first
 
 
-def transform_matrices(
-    n_bins: int, oversampling: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def transform_matrices(n_bins: int, oversampling: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Matrices of the two steps of the transform, for n_bins = first · second.
 
     With bin m = second · a + b and sample oversampling · (c + first · d) + q:

@@ -3,8 +3,8 @@
 G (`simus_reference.elevation_factor`) is a sum of exponentials of y², and smooth in the distance r over a few
 neighbouring elements. The table therefore has uniform rows in y², interpolated by six-point Lagrange weights,
 and in each row polynomials in 1/r, each for an interval of distances that holds a tile of neighbouring
-elements; deep windows need only one, for the whole array. Rows and intervals sit at places fixed by probe and window, never by the bubbles, so that the result for one bubble does not
-depend on what is simulated together with it.
+elements; deep windows need only one, for the whole array. Rows and intervals sit at places fixed by probe and
+window, never by the bubbles, so that the result for one bubble does not depend on what is simulated with it.
 """
 
 from __future__ import annotations
@@ -109,8 +109,7 @@ def _table(
 ) -> NDArray[np.float32]:
     wavenumber = 2 * np.pi * window.frequencies / speed_of_sound
     squared_elevations = (np.arange(n_rows) - ROWS_BELOW) * lattice.row_step
-    table = np.stack([_coefficients(squared, wavenumber, lattice, probe) for squared in squared_elevations])
-    return table
+    return np.stack([_coefficients(squared, wavenumber, lattice, probe) for squared in squared_elevations])
 
 
 def _steepest_exponent(wavenumber: float, nearest: float, farthest: float, probe: Probe) -> float:
@@ -123,7 +122,11 @@ def _steepest_exponent(wavenumber: float, nearest: float, farthest: float, probe
 
 
 def _conjugate_factor(
-    squared_elevation: float, u: NDArray[np.float64], wavenumber: NDArray[np.float64], lattice: Lattice, probe: Probe
+    squared_elevation: float,
+    u: NDArray[np.float64],
+    wavenumber: NDArray[np.float64],
+    lattice: Lattice,
+    probe: Probe,
 ) -> NDArray[np.complex128]:
     """Conjugate of G, shape (interval, u, frequency); y² may be negative, below the first rows."""
     r = lattice.scale[:, None] / (u - lattice.shift[:, None])

@@ -4,7 +4,7 @@ For every scatterer, exp(−ikr) runs over the frequency bins by a recursion, th
 polynomials of `elevation`, the directivity from one polynomial in sin²θ. Phases are reduced in turns in
 float64 before they become float32. Everything is the conjugate of the formulas in `simus_reference`, since the
 signal is the inverse transform of the conjugate. Each frame is computed alone, so the result does not depend
-on the number of threads.
+on the number of threads. The functions stay in one file because numba's cache on disk looks at no other file's date.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def simulate_samples(
         tables.degree,
         tables.directivity.shape[1] - 1,
         n_angles // n_geometries,
-        *transform_factors(n_bins),
+        transform_factors(n_bins),
     )
     forward, backward = transform_matrices(n_bins, oversampling)
 
@@ -93,27 +93,27 @@ def simulate_samples(
 
 
 @lru_cache(maxsize=16)
-def _compile(
+def _compile(  # noqa: PLR0917
     n_lanes: int,
     tile: int,
     degree: int,
     directivity_degree: int,
     n_shared: int,
-    first: int,
-    second: int,
+    factors: tuple[int, int],
 ) -> Callable[..., Any]:
     """Kernel for these sizes, which the compiler must know to unroll and vectorise its inner loops.
 
     `n_lanes` padded elements, `tile` elements to a polynomial, its degree, the directivity's degree,
     `n_shared` transmissions with the same geometry, the two factors of the inverse transform.
     """
+    first, second = factors
     n_tiles = n_lanes // tile
     imaginary = degree + 1
     n_coefficients = 2 * imaginary
     n_bins = first * second
 
     @numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
-    def kernel(  # type: ignore[no-untyped-def]
+    def kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0917
         positions, reflectivity, elements, delay_phases, spectrum_weights, directivity, wave_turns, nepers,
         table, intervals, steps, constants, forward, backward, samples,
     ):  # fmt: skip
@@ -145,8 +145,12 @@ def _compile(
                         begin += 1
                     for slot in range(n_block):
                         position = positions[frame, geometry, present[slot]]
-                        lowest, highest = _find_intervals(position, elements, steps, n_intervals, tile_intervals[slot])
-                        _measure(position, elements, constants, tile_intervals[slot], intervals, scratch[slot])
+                        lowest, highest = _find_intervals(
+                            position, elements, steps, n_intervals, tile_intervals[slot]
+                        )
+                        _measure(
+                            position, elements, constants, tile_intervals[slot], intervals, scratch[slot]
+                        )
                         place = position[1] * position[1] / row_step
                         row = int(place)
                         _lagrange(weights, place - row)
@@ -207,9 +211,16 @@ def _compile(
                                 q_re, q_im = echo[wave, slot + 1, 0], echo[wave, slot + 1, 1]
                                 for e in range(n_lanes):
                                     a_re, a_im = scratch[slot, ANSWER_RE, e], scratch[slot, ANSWER_IM, e]
-                                    b_re, b_im = scratch[slot + 1, ANSWER_RE, e], scratch[slot + 1, ANSWER_IM, e]
-                                    received[wave, m, 0, e] += p_re * a_re - p_im * a_im + q_re * b_re - q_im * b_im
-                                    received[wave, m, 1, e] += p_re * a_im + p_im * a_re + q_re * b_im + q_im * b_re
+                                    b_re, b_im = (
+                                        scratch[slot + 1, ANSWER_RE, e],
+                                        scratch[slot + 1, ANSWER_IM, e],
+                                    )
+                                    received[wave, m, 0, e] += (
+                                        p_re * a_re - p_im * a_im + q_re * b_re - q_im * b_im
+                                    )
+                                    received[wave, m, 1, e] += (
+                                        p_re * a_im + p_im * a_re + q_re * b_im + q_im * b_re
+                                    )
 
                 # --- inverse transform in two steps, see `baseband.transform_matrices`
                 for wave in range(n_shared):
@@ -241,7 +252,9 @@ def _compile(
                                     after[c + first * d, 1, e] = x_im
                         for e in range(n_elements):
                             for n in range(n_bins):
-                                samples[frame, angle, e, oversampling * n + q] = complex(after[n, 0, e], after[n, 1, e])
+                                samples[frame, angle, e, oversampling * n + q] = complex(
+                                    after[n, 0, e], after[n, 1, e]
+                                )
 
     return kernel
 
@@ -268,7 +281,7 @@ def _find_intervals(position, elements, steps, n_intervals, tile_intervals):  # 
 
 
 @numba.njit(nogil=True, fastmath=True, cache=True)
-def _measure(position, elements, constants, tile_intervals, intervals, rows):  # type: ignore[no-untyped-def]
+def _measure(position, elements, constants, tile_intervals, intervals, rows):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Rows that do not change with frequency: argument of the polynomials, sin²θ, obliquity over distance."""
     x, y, z = position
     shortest, soft = constants
@@ -315,7 +328,9 @@ def _interpolate(table, row, i, weights, result):  # type: ignore[no-untyped-def
 
 
 @numba.njit(nogil=True, fastmath=True, cache=True)
-def _start_wave(position, elements, shortest, turns, turns_step, nepers, nepers_step, rows):  # type: ignore[no-untyped-def]
+def _start_wave(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    position, elements, shortest, turns, turns_step, nepers, nepers_step, rows
+):
     """Set exp(−ikr − αr) at one frequency and its factor from bin to bin; turns and nepers per metre."""
     x, y, z = position
     for e in range(elements.shape[0]):
@@ -342,7 +357,7 @@ def _start_wave(position, elements, shortest, turns, turns_step, nepers, nepers_
 
 @numba.njit(inline="always")
 def _sine_cosine(turns):  # type: ignore[no-untyped-def]
-    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 1e-9."""
+    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 2e-8."""
     x = math.pi * turns
     s = x * x
     sine = 1 / 362880 + s * (-1 / 39916800 + s * (1 / 6227020800))

@@ -57,7 +57,9 @@ class Probe:
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"probe {name}: {value}, expected a finite number above 0")
         if not self.elevation_focus > 0:
-            raise InputError(f"probe elevation_focus: {self.elevation_focus}, expected metres above 0, or inf")
+            raise InputError(
+                f"probe elevation_focus: {self.elevation_focus}, expected metres above 0, or inf"
+            )
         if self.width > self.pitch:
             raise InputError(f"probe width: {self.width} m, expected at most the pitch, {self.pitch} m")
         if not 0 < self.bandwidth < 2:
@@ -68,7 +70,8 @@ class Probe:
     @property
     def element_positions(self) -> NDArray[np.float64]:
         """Centres of the elements along x, shape (n_elements,), m; their mean is 0."""
-        return (np.arange(self.n_elements) - (self.n_elements - 1) / 2) * self.pitch
+        index = np.arange(self.n_elements, dtype=np.float64)
+        return (index - (self.n_elements - 1) / 2) * self.pitch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,4 +121,5 @@ class PlaneWaves:
         middle later than t = 0 by half the largest delay. Simulator and beamformer both use this origin.
         """
         projection = np.sin(self.angles)[:, None] * probe.element_positions[None, :]
-        return (projection - projection.min(axis=1, keepdims=True)) / speed_of_sound
+        delays: NDArray[np.float64] = (projection - projection.min(axis=1, keepdims=True)) / speed_of_sound
+        return delays

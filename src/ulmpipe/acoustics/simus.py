@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,7 +69,9 @@ def simulate_channel_data(
     oversampling : int
         Interpolation factor in time, by zero-padding the spectrum: finer samples in the same window.
     backend : {"auto", "reference", "cpu", "gpu"}
-        "auto" takes the GPU if CuPy finds one, else the CPU. "reference" is slow float64.
+        "auto" takes the GPU if CuPy finds one, else the CPU. "reference" is slow float64; the fast ones agree
+        with it to 1e-4 (usually 1e-6), and hand over to it if the window opens within the probe's elevation
+        near field (about 3 mm for an L22-14v), where their table of the elevation factor ends.
     workers : int, optional
         Threads of the CPU backend and the Fourier transform; default: the cores of this process. The result
         does not depend on it.
@@ -108,7 +109,9 @@ def simulate_channel_data(
     n_lanes = LANES * math.ceil(probe.n_elements / LANES)
     lattice = elevation_lattice(probe, transmit, window, n_lanes, speed_of_sound)
     if chosen == "reference" or lattice is None:
-        spectra = _reference_spectra(places, strengths, probe, transmit, window, speed_of_sound, attenuation)
+        spectra = _reference_spectra(
+            places, strengths, probe, transmit, window, speed_of_sound=speed_of_sound, attenuation=attenuation
+        )
         return to_samples(spectra, oversampling, workers=workers)
 
     tables = kernel_tables(
@@ -127,9 +130,7 @@ def simulate_channel_data(
         return kernels_gpu.simulate_samples(places, strengths, tables, oversampling=oversampling)
     from ulmpipe.acoustics import kernels_cpu
 
-    return kernels_cpu.simulate_samples(
-        places, strengths, tables, oversampling=oversampling, workers=workers
-    )
+    return kernels_cpu.simulate_samples(places, strengths, tables, oversampling=oversampling, workers=workers)
 
 
 def _scene(
@@ -151,16 +152,23 @@ def _scene(
             f"reflectivity: shape {strengths.shape}, expected ({n_bubbles},) or ({n_frames}, {n_bubbles})"
         )
     if not np.isfinite(strengths).all():
-        raise InputError("reflectivity: not finite, expected a number for every bubble (NaN positions are absent)")
+        raise InputError(
+            "reflectivity: not finite, expected a number for every bubble (NaN positions are absent)"
+        )
     return places, np.ascontiguousarray(np.broadcast_to(strengths, (n_frames, n_bubbles)), dtype=np.complex64)
 
 
 def _choose_backend(backend: str) -> str:
     if backend not in BACKENDS:
         raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
-    if backend != "auto":
-        return backend
-    return "cpu"
+    if backend in ("auto", "gpu"):
+        from ulmpipe.acoustics.kernels_gpu import device_available
+
+        if device_available():
+            return "gpu"
+        if backend == "gpu":
+            raise InputError("backend: 'gpu', but CuPy or a CUDA device is missing, expected both or 'cpu'")
+    return "cpu" if backend == "auto" else backend
 
 
 def _reference_spectra(
@@ -169,9 +177,9 @@ def _reference_spectra(
     probe: Probe,
     transmit: PlaneWaves,
     window: ReceiveWindow,
+    *,
     speed_of_sound: float,
     attenuation: float,
-    n_subelements: int = 1,
 ) -> NDArray[np.complex128]:
     """Bins of the baseband signal by the formulas in float64, shape (frame, angle, element, frequency)."""
     delays = transmit.delays(probe, speed_of_sound=speed_of_sound)
@@ -179,17 +187,15 @@ def _reference_spectra(
     to_baseband = 2 * window.frequency_step * np.exp(2j * np.pi * turns)
     spectra = np.empty((len(places), len(delays), probe.n_elements, window.n_samples), dtype=np.complex128)
     for frame, angle in np.ndindex(spectra.shape[:2]):
-        spectra[frame, angle] = np.conj(
-            echo_spectrum(
-                places[frame, angle if places.shape[1] > 1 else 0],
-                strengths[frame].astype(np.complex128),
-                window.frequencies,
-                delays[angle],
-                probe,
-                transmit,
-                speed_of_sound=speed_of_sound,
-                attenuation=attenuation,
-                n_subelements=n_subelements,
-            )
-        ) * to_baseband
+        spectrum = echo_spectrum(
+            places[frame, angle if places.shape[1] > 1 else 0],
+            strengths[frame].astype(np.complex128),
+            window.frequencies,
+            probe,
+            transmit,
+            delays=delays[angle],
+            speed_of_sound=speed_of_sound,
+            attenuation=attenuation,
+        )
+        spectra[frame, angle] = np.conj(spectrum) * to_baseband
     return spectra

@@ -28,7 +28,7 @@ def pulse_spectrum(frequency: ArrayLike, transmit: PlaneWaves) -> NDArray[np.com
     duration, carrier = transmit.pulse_duration, transmit.transmit_frequency
     below = np.sinc(duration * (frequency - carrier))
     above = np.sinc(duration * (frequency + carrier))
-    return 1j * (below - above)
+    return np.asarray(1j * (below - above), dtype=np.complex128)
 
 
 def probe_spectrum(frequency: ArrayLike, probe: Probe) -> NDArray[np.float64]:
@@ -119,10 +119,10 @@ def echo_spectrum(
     positions: NDArray[np.float64],
     reflectivity: NDArray[np.complex128],
     frequency: NDArray[np.float64],
-    delays: NDArray[np.float64],
     probe: Probe,
     transmit: PlaneWaves,
     *,
+    delays: NDArray[np.float64],
     speed_of_sound: float,
     attenuation: float = 0.0,
     n_subelements: int = 1,

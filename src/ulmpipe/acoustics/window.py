@@ -70,7 +70,7 @@ class ReceiveWindow:
     @property
     def frequencies(self) -> NDArray[np.float64]:
         """Frequency bins, ascending, shape (n_samples,), Hz."""
-        steps = np.arange(self.n_samples) - self.n_samples // 2
+        steps = np.arange(self.n_samples, dtype=np.float64) - self.n_samples // 2
         return self.demodulation_frequency + steps * self.frequency_step
 
 

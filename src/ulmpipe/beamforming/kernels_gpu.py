@@ -91,6 +91,7 @@ extern "C" __global__ void delay_and_sum(const float2* fine, const float* transm
 """
 
 
+@cache
 def is_available() -> bool:
     """Whether CuPy is installed and sees a device."""
     try:

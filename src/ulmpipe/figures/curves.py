@@ -1,49 +1,16 @@
-"""Loss curves of the training phases, from their per-epoch tables."""
+"""Loss curves of the training phases, from their rows per epoch."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from ulmpipe.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = Mapping[str, float]
 
-_NEEDED = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice")
 _TRAINING, _VALIDATION, _DICE = "#9a9a9a", "#0b6e99", "#c4572e"
-
-
-def write_epochs(path: Path, rows: Sequence[Row]) -> None:
-    """Write one row per epoch as CSV with a header."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else list(_NEEDED))
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
-
-
-def read_epochs(path: Path) -> list[dict[str, float]]:
-    """Read a table of `write_epochs`.
-
-    Raises
-    ------
-    InputError
-        If a column is missing or a value is not a number.
-
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _NEEDED if name not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(f"{path}: columns {reader.fieldnames}; expected also {', '.join(missing)}")
-        try:
-            return [{name: float(value) for name, value in row.items()} for row in reader]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}: {error}; expected a number in every column") from error
 
 
 def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:

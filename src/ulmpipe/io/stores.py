@@ -1,11 +1,13 @@
 """Outputs that are whole or absent: zarr and JSON stores with provenance.
 
-Every stage writes through this module. A store is written under a temporary name in the same folder and renamed when it is
-whole; the last thing written into a zarr store is the attribute ``complete: true``, and readers refuse a store without it.
+Every stage writes through this module. A store is written under a temporary name in the same folder and renamed when
+it is whole; the last things written into a zarr store are a count of its chunks and the attribute ``complete: true``.
+Readers refuse a store without them, or with chunks cut short or lost: zarr itself would read a lost chunk as zeros.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -35,21 +37,63 @@ def complete_or_absent(path: str | Path) -> Iterator[Path]:
     Parameters
     ----------
     path : str or Path
-        The file or folder to be written. What stands there already is replaced only at the end.
+        The file or folder to be written. What stands there already is replaced only at the end; what a killed
+        writer left behind is removed.
+
+    Raises
+    ------
+    InputError
+        If another process is writing the same path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix is kept: writers such as matplotlib choose the format by it
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    _remove(temporary)
-    try:
-        yield temporary
-        if path.is_dir():
-            _remove(path)
-        os.replace(temporary, path)
-    except BaseException:
+    with alone(path):
         _remove(temporary)
-        raise
+        try:
+            yield temporary
+            if path.is_dir():
+                _remove(path)
+            os.replace(temporary, path)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock of an output: a run that was killed may have left a stage behind that still writes it.
+
+    The system takes the lock from a process that ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink == 0:  # its last holder has just removed it
+                raise BlockingIOError
+        except BlockingIOError:
+            writer = os.read(descriptor, 32).decode().strip()
+            raise InputError(
+                f"{path}: process {writer} is writing it, perhaps of a run that was stopped; let it end, or end it"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held: the next writer makes its own
+    finally:
+        os.close(descriptor)
 
 
 @cache
@@ -97,7 +141,23 @@ def new_store(path: str | Path, *, provenance: Mapping[str, Any]) -> Iterator[An
         group = zarr.open_group(temporary, mode="w", zarr_format=3)
         group.attrs["provenance"] = dict(provenance)
         yield group
-        group.attrs["complete"] = True
+        contents = {}
+        for name, array in group.arrays():
+            contents[name] = _files(temporary / name)
+            if contents[name]["files"] != array.nchunks:
+                raise RuntimeError(
+                    f"{path}: array {name}: {contents[name]['files']} of {array.nchunks} chunks written"
+                )
+        group.attrs.update({"contents": contents, "complete": True})
+
+
+def _files(array: Path) -> dict[str, int]:
+    """How many chunk files an array has, and their bytes."""
+    chunks = array / "c"
+    sizes = [
+        os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(chunks) for name in names
+    ]
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def new_array(
@@ -140,6 +200,7 @@ def new_array(
             "origin": dict(origin or {}),
             **attributes,
         },
+        config={"write_empty_chunks": True},  # so that a lost chunk is not taken for zeros
     )
 
 
@@ -167,6 +228,14 @@ def open_store(path: str | Path, *arrays: str) -> Any:
     for name in arrays:
         if name not in group:
             raise InputError(f"{path}: array '{name}' is missing; expected {', '.join(arrays)}")
+    contents: Any = group.attrs["contents"]
+    for name, expected in contents.items():
+        found = _files(path / name)
+        if found != expected:
+            raise InputError(
+                f"{path}: array '{name}' has {found['files']} chunk files of {found['bytes']} bytes in all, expected "
+                f"{expected['files']} of {expected['bytes']}: truncated or damaged; delete the store and make it again"
+            )
     return group
 
 

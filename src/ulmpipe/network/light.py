@@ -3,8 +3,8 @@
 What costs time on a CPU is moving feature maps, not multiplying them. So the frames of a few milliseconds are
 folded into channels first; convolutions are two-dimensional over the image or one-dimensional over time, both
 on the same channels-last memory (a change of view, no copy); time is given away early by strided
-convolutions; the image is enlarged by sub-pixel convolutions only where few time windows are left; and the
-tracks of the windows are joined as a union.
+convolutions; the image is enlarged by sub-pixel convolutions only where few time windows are left; half of
+the usual normalisations are left out; and the tracks of the windows are joined as a union.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ def _mirror_to_multiple(maps: Tensor, n_windows: int, multiple: int) -> tuple[Te
     return windows.permute(0, 3, 1, 2), wanted
 
 
+def _image_convolution(n_in: int, n_out: int) -> nn.Conv2d:
+    """Convolution 3² whose output has the scale of its input after a ReLU: no normalisation is needed behind
+    it.
+    """
+    convolution = nn.Conv2d(n_in, n_out, 3, padding=1)
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    return convolution
+
+
 class _TimeStride(nn.Module):
     """Join `stride` time windows into one: a strided convolution over time, batch normalisation, ReLU."""
 
@@ -82,16 +91,15 @@ class _Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.image = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.image_norm = nn.BatchNorm2d(width)
+        self.image = _image_convolution(width, width)
         self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0), bias=False)
-        self.time_norm = nn.BatchNorm2d(width)
-        nn.init.zeros_(self.time_norm.weight)  # starts as the identity
+        self.norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(self.norm.weight)  # starts as the identity
 
     def forward(self, maps: Tensor, n_windows: int) -> Tensor:
-        path = functional.relu(self.image_norm(self.image(maps)), inplace=True)
+        path = functional.relu(self.image(maps), inplace=True)
         path = _over_image(self.time(_over_time(path, n_windows)), maps.shape[2])
-        return functional.relu(maps + self.time_norm(path), inplace=True)
+        return functional.relu(maps + self.norm(path), inplace=True)
 
 
 class Light(nn.Module):
@@ -135,15 +143,13 @@ class Light(nn.Module):
         self.halo = 4 * -(
             -(n_blocks + 4) // 4
         )  # image convolutions reach 1 + n_blocks + 1 + ½ + ½ + ¼ pixels
-        self.stem = nn.Conv2d(2 * n_folded, stem_width, 3, padding=1, bias=False)
-        self.stem_norm = nn.BatchNorm2d(stem_width)
+        self.stem = _image_convolution(2 * n_folded, stem_width)
         self.first_stride = _TimeStride(stem_width, width, strides[0])
         self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
         self.second_stride = _TimeStride(width, width, strides[1])
         self.enlarge = nn.Conv2d(width, 4 * fine_width, 3, padding=1, bias=False)
         self.enlarge_norm = nn.BatchNorm2d(fine_width)
-        self.fine = nn.Conv2d(fine_width, fine_width, 3, padding=1, bias=False)
-        self.fine_norm = nn.BatchNorm2d(fine_width)
+        self.fine = _image_convolution(fine_width, fine_width)
         self.window_logits = nn.Conv2d(fine_width, 16, 3, padding=1)
         self.refine = nn.Sequential(
             nn.Conv2d(2, refine_width, 3, padding=1),
@@ -167,13 +173,13 @@ class Light(nn.Module):
 
         """
         maps, n_windows = self._fold(correlation)
-        maps = functional.relu(self.stem_norm(self.stem(maps)), inplace=True)
+        maps = functional.relu(self.stem(maps), inplace=True)
         maps, n_windows = self.first_stride(maps, n_windows)
         for block in self.blocks:
             maps = block(maps, n_windows)
         maps, n_windows = self.second_stride(maps, n_windows)
         maps = functional.relu(self.enlarge_norm(_enlarge(self.enlarge(maps), 2)), inplace=True)
-        maps = functional.relu(self.fine_norm(self.fine(maps)), inplace=True)
+        maps = functional.relu(self.fine(maps), inplace=True)
         return self._join(self.window_logits(maps), n_windows)
 
     def _fold(self, correlation: Tensor) -> tuple[Tensor, int]:

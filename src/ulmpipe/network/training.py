@@ -53,7 +53,7 @@ class TrainingSettings:
     """
 
     n_epochs: int = 10
-    batch_size: int = 4
+    batch_size: int = 2
     learning_rate: float = 5e-3
     schedule: str = "cosine"
     milestones: tuple[int, ...] = ()
@@ -134,7 +134,7 @@ def train(
     Raises
     ------
     InputError
-        If the loss is no longer a number.
+        If the loss is no longer a number, or the network cannot be trained in this precision on this device.
 
     Notes
     -----
@@ -143,6 +143,11 @@ def train(
 
     """
     device = next(network.parameters()).device
+    if settings.precision == "bfloat16" and device.type == "cpu" and _has_3d_convolutions(network):
+        raise InputError(
+            f"training.precision: bfloat16 for {type(network).__name__} on a processor; expected float32: "
+            "oneDNN's bfloat16 gradient of 3-D convolutions writes outside its memory (torch 2.13)"
+        )
     _lay_out_channels_last(network)
     loss_of = LOSSES[settings.loss]
     batch_size = min(settings.batch_size, len(train_set))
@@ -227,8 +232,12 @@ def validate(network: nn.Module, blocks: TrackDataset, *, settings: TrainingSett
     return losses / len(blocks), scores / len(blocks)
 
 
+def _has_3d_convolutions(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv3d) for module in network.modules())
+
+
 def _lay_out_channels_last(network: nn.Module) -> None:
-    """Give the weights of convolutions the layout whose kernels are the fast ones on processors and accelerators."""
+    """Lay the weights of convolutions out as their fast kernels want them."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.probe import Probe
-from ulmpipe.acoustics.simus_reference import elevation_factor
+from ulmpipe.acoustics.slice_thickness import elevation_gain
 from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, VelocityLaw, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import solve_flow
 from ulmpipe.io.stores import read_block
@@ -58,8 +58,11 @@ def is_visible(position: NDArray[np.floating], probe: Probe, parameters: Paramet
     limit_db = parameters["targets"]["visibility_db"]
     if limit_db is None:
         return np.ones(position.shape[:-1], bool)
-    k = 2 * np.pi * parameters["sequence"]["transmit_frequency"] / parameters["medium"]["speed_of_sound"]
-    y = position[..., 1].astype(float)
-    z = position[..., 2].astype(float)
-    gain = (abs(elevation_factor(k, y, np.hypot(y, z), probe)) / abs(elevation_factor(k, 0.0, z, probe))) ** 2
+    gain = elevation_gain(
+        position[..., 1],
+        position[..., 2],
+        probe,
+        frequency=parameters["sequence"]["transmit_frequency"],
+        speed_of_sound=parameters["medium"]["speed_of_sound"],
+    )
     return np.asarray(gain >= 10 ** (limit_db / 20))

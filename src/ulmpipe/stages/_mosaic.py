@@ -1,4 +1,4 @@
-"""The wide-field phantom in the frame of its tissue: which volumes stand where, whose bubbles they hold, how it drifts."""
+"""The wide-field phantom: which volumes stand where, whose bubbles they hold, how its tissue moves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.flow.bubbles import Bubbles
-from ulmpipe.phantom import Mosaic, lay_mosaic, place_bubbles, rigid_drift
+from ulmpipe.phantom import Mosaic, TissueMotion, lay_mosaic, place_bubbles, random_motion, rigid_drift
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import read_bubbles
 from ulmpipe.stages._scan import Parameters
@@ -52,6 +52,16 @@ def drift_of(parameters: Parameters) -> NDArray[np.float64]:
         n_blocks=parameters["acquisition"]["n_blocks"],
         maximum=parameters["phantom"]["largest_drift"],
         memory=DRIFT_MEMORY,
+    )
+
+
+def motion_of(parameters: Parameters) -> TissueMotion:
+    """Motion of the tissue within blocks."""
+    tissue = parameters["tissue"]
+    return random_motion(
+        generator(parameters["seed"], "motion", parameters["name"]),
+        amplitude=[tissue["motion_amplitude"]],
+        frequency=[tissue["motion_frequency"]],
     )
 
 

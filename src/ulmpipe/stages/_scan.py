@@ -81,7 +81,7 @@ def window_of(
     half_thickness: float,
     lateral: float = 0.0,
 ) -> tuple[float, int]:
-    """Start time and number of samples of a record that holds every echo of a box centred at (`lateral`, 0, `depth`)."""
+    """Start time and number of samples of a record that holds every echo of a box."""
     return receive_window(
         probe_of(parameters),
         transmit_of(parameters),

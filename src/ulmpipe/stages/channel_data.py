@@ -1,4 +1,4 @@
-"""Stages 3 and 10: channel data of a wide-field phantom: bubbles, tissue that moves, drift between blocks, receiver noise."""
+"""Stages 3 and 10: channel data of a wide-field phantom: bubbles, moving tissue, drift between blocks, noise."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from ulmpipe.phantom import (
     displace,
     displacement_states,
     motion_path,
-    random_motion,
     tissue_scatterers,
 )
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3
-from ulmpipe.stages._mosaic import Field, block_bubbles, drift_of, field_of, mosaic_of
+from ulmpipe.stages._mosaic import Field, block_bubbles, drift_of, field_of, mosaic_of, motion_of
 from ulmpipe.stages._scan import Parameters, event_times, probe_of, receiving, transmit_of, window_of
 
 TISSUE_MARGIN = 0.2e-3  # of tissue beyond the field, so that its border is as bright as its middle
@@ -65,11 +64,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
         else round(tissue["density_per_mm3"] * PER_MM3 * np.prod(np.ptp(extent, axis=1))),
         reflectivity=10 ** ((tissue["reflectivity_db"] or 0.0) / 20),
     )
-    motion = random_motion(
-        generator(seed, "motion", parameters["name"]),
-        amplitude=[tissue["motion_amplitude"]],
-        frequency=[tissue["motion_frequency"]],
-    )
+    motion = motion_of(parameters)
 
     with new_store(channel_data, provenance=provenance("channel_data", parameters)) as store:
         store.attrs["scan"] = {

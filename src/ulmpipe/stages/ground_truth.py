@@ -1,4 +1,4 @@
-"""Stage 10: what there is to find in an acquisition: tracks of every block, of fast and slow bubbles, and the true drift."""
+"""Stage 10: what there is to find in an acquisition: the tracks of every block, and the true drift."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ulmpipe.beamforming.das import Grid
 from ulmpipe.flow.bubbles import BubbleNetwork
 from ulmpipe.io.graph_store import load_graph
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance
-from ulmpipe.phantom import Mosaic, rotate
+from ulmpipe.phantom import Mosaic, motion_path, rotate
 from ulmpipe.progress import progress
 from ulmpipe.stages._bubbles import draw_bubbles, is_visible, network_of
-from ulmpipe.stages._mosaic import block_bubbles, drift_of, field_of, mosaic_of
-from ulmpipe.stages._scan import Parameters, fine_axis, probe_of, square_grid
+from ulmpipe.stages._mosaic import block_bubbles, drift_of, field_of, mosaic_of, motion_of
+from ulmpipe.stages._scan import Parameters, event_times, fine_axis, probe_of, square_grid
 from ulmpipe.targets import track_map
 
 FAST = 0.4e-3  # m/s
@@ -48,7 +48,7 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth
         drift = new_array(
             store, "drift", shape=(n_blocks, 2), dtype="float64", dims=("block", "axis"), units="m"
         )
-        drift[:] = drift_of(parameters)[:, ::-1]  # z, x as in images
+        drift[:] = _mean_displacement(parameters)[:, ::-1]  # z, x as in images
         seen = {"slow": 0, "capillary": 0, "visible": 0, "all": 0}
         for block in progress(range(n_blocks), "ground truth"):
             present = block_bubbles(parameters, bubbles, mosaic, block)
@@ -73,6 +73,16 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth
         }
         dense = {**parameters, "concentration_per_mm3": parameters["largest_concentration_per_mm3"]}
         maps["reference"][0] = _reference(dense, network_of(parameters, load_graph(graph)), mosaic, fine)
+
+
+def _mean_displacement(parameters: Parameters) -> NDArray[np.float64]:
+    """Mean displacement (x, z) of the tissue in every block against the first: drift, and motion within blocks."""
+    motion, times = motion_of(parameters), event_times(parameters).ravel()
+    drift = drift_of(parameters)
+    interval = parameters["phantom"]["block_interval"]
+    means = [motion_path(motion, block * interval + times).mean() for block in range(len(drift))]
+    moved = drift + np.array(means)[:, None] * motion.direction
+    return np.asarray(moved - moved[0])
 
 
 def _reference(

@@ -1,4 +1,4 @@
-"""Stage 12: thresholds of expert and network, chosen on validation blocks of the training volumes by one rule for both."""
+"""Stage 12: thresholds of expert and network, chosen on validation blocks by one rule for both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(
     picture: Path,
     threads: int,
 ) -> None:
-    """Sweep the thresholds of both methods over all validation blocks; blocks of one volume are accumulated together."""
+    """Sweep the thresholds of both methods over the validation blocks; a volume's blocks are accumulated together."""
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
     sweeps: dict[tuple[str, int], list[Sweep]] = {}
     for path in validation:

@@ -1,4 +1,4 @@
-"""Stage 5: the point spread function of probe and sequence, by the same simulation and beamforming as everything else."""
+"""Stage 5: the point spread function of probe and sequence, simulated and beamformed like everything else."""
 
 from __future__ import annotations
 

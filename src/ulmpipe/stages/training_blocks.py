@@ -1,4 +1,4 @@
-"""Stages 3 to 7 for the training volumes: bubbles in tissue, imaged, filtered, correlated, with their targets, in memory."""
+"""Stages 3 to 7 for the training volumes: bubbles in tissue, imaged, filtered and correlated, and their targets."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
 
 @dataclass(frozen=True)
 class _Placement:
-    """One random placement of a volume before the probe, shared by a few blocks: what is costly to make is made once."""
+    """One random placement of a volume before the probe, shared by a few blocks."""
 
     rotation: NDArray[np.float64]
     centre: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Stage 2: the flow in a graph and the trajectories of a dense set of bubbles; every concentration is a cut of their rank."""
+"""Stage 2: the trajectories of a dense set of bubbles; every concentration is a cut of their rank."""
 
 from __future__ import annotations
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from ulmpipe.figures.vessels import vessel_figure
+from ulmpipe.flow.haemodynamics import is_tree
 from ulmpipe.io.graph_store import write_graph
 from ulmpipe.io.stores import complete_or_absent, provenance, write_json
 from ulmpipe.randomness import generator
 from ulmpipe.stages._scan import Parameters
+from ulmpipe.vessels.branches import join_open_ends
 from ulmpipe.vessels.graph import VesselGraph, check_graph, cut_cube, dilate
-from ulmpipe.vessels.morphometry import morphometry
+from ulmpipe.vessels.morphometry import morphometry as measure
 from ulmpipe.vessels.readers import read_graph
 from ulmpipe.vessels.synthetic import synthetic_cortex
 
@@ -24,14 +26,11 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
     made = provenance("vessel_graph", parameters)
     dilated = dilate(native, parameters["dilation"])
     write_graph(graph, dilated, provenance=made)
-    table = _morphometry(native, side=parameters["cube"])
+    table = measure(native, side=parameters["cube"])
     write_json(morphometry, {"morphometry": table, "provenance": made})
     figure = vessel_figure(dilated, title=parameters["name"])
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
-
-
-_morphometry = morphometry
 
 
 def _native_graph(parameters: Parameters) -> VesselGraph:
@@ -39,4 +38,7 @@ def _native_graph(parameters: Parameters) -> VesselGraph:
     if source["source"] == "synthetic":
         return synthetic_cortex(generator(parameters["seed"], "graph", source["seed"]), side=side)
     graph = read_graph(source["path"], voxel_size=tuple(np.array(source["voxel_size"], dtype=float)))
+    if is_tree(graph):
+        # a tree is a network whose loops were cut open: without them a cube of it falls to pieces
+        graph = join_open_ends(graph, gap=0.0)
     return cut_cube(graph, side=side)

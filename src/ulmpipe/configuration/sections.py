@@ -1,18 +1,15 @@
-"""The configuration: what every value is, what it may be, and one clear line when it is not.
+"""Every value of the configuration: what it is and what it may be.
 
-The models below are the single source: `config/config.yaml` gives the defaults, `workflow/schemas/config.schema.json` and
-`docs/configuration.md` are generated from here (``python -m ulmpipe.configuration``), and a test keeps them in step.
+The models below are the single source: `config/config.yaml` gives the defaults, `workflow/schemas/config.schema.json`
+and `docs/configuration.md` are generated from here (``python -m ulmpipe.configuration``), and a test keeps them in
+step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from ulmpipe.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -106,7 +103,8 @@ class Sequence(_Section):
     def _angles_fit_in_a_frame(self) -> Self:
         if len(self.angles_deg) / self.pulse_repetition_frequency > 1.0000001 / self.frame_rate:
             raise ValueError(
-                f"{len(self.angles_deg)} angles at {self.pulse_repetition_frequency} Hz do not fit in a frame at {self.frame_rate} Hz"
+                f"frame_rate: {self.frame_rate} Hz: {len(self.angles_deg)} angles at "
+                f"{self.pulse_repetition_frequency} Hz do not fit in a frame"
             )
         return self
 
@@ -280,7 +278,9 @@ class Configuration(_Section):
     seed: Annotated[int, Field(ge=0)] = Field(description="of every random number")
     results: str = Field(description="folder of all outputs")
     volumes: Volumes
-    graphs: dict[Name, Annotated[SyntheticGraph | FileGraph, Field(discriminator="source")]]
+    graphs: dict[Name, Annotated[SyntheticGraph | FileGraph, Field(discriminator="source")]] = Field(
+        description="by a name of your choice; which are used says `volumes`"
+    )
     flow: Flow
     probe: ProbeSection
     sequence: Sequence
@@ -294,7 +294,9 @@ class Configuration(_Section):
     targets: Targets
     network: Network
     training: Training
-    acquisitions: dict[Name, Acquisition]
+    acquisitions: dict[Name, Acquisition] = Field(
+        min_length=1, description="by the name its files have; every one is a cut of the densest"
+    )
     phantom: Phantom
     inference: Inference
     evaluation: Evaluation
@@ -314,105 +316,28 @@ class Configuration(_Section):
             )
         if len(set(self.volumes.train)) < len(self.volumes.train):
             raise ValueError(f"volumes.train: {self.volumes.train}: a name stands twice")
-        for name, acquisition in self.acquisitions.items():
-            if acquisition.concentration_per_mm3 > self.largest_concentration_per_mm3:
-                raise ValueError(
-                    f"acquisitions.{name}: more than {self.largest_concentration_per_mm3} bubbles/mm³"
-                )
-        half_window = self.training_set.window * self.beamforming.pixel
-        side = self.volumes.cube * self.volumes.dilation
-        if half_window > side * 1.000001:
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        window = self.training_set.window
+        width, side = window * self.beamforming.pixel, self.volumes.cube * self.volumes.dilation
+        if width > side * 1.000001:
             raise ValueError(
-                f"training_set.window: {self.training_set.window} pixels ({half_window * 1e3:g} mm) are wider than the volume ({side * 1e3:g} mm)"
+                f"training_set.window: {window} pixels ({width * 1e3:g} mm) are wider than the volume "
+                f"({side * 1e3:g} mm)"
             )
+        for field, removed in (
+            ("evaluation.border", self.evaluation.border),
+            ("inference.crop", self.inference.crop),
+        ):
+            if 2 * removed >= window * self.targets.upsampling:
+                raise ValueError(
+                    f"{field}: {removed} fine pixels on both sides leave nothing of a window of {window} pixels"
+                )
         return self
 
     @property
     def largest_concentration_per_mm3(self) -> float:
         """Concentration of the dense distribution of which every acquisition is a nested subset."""
         return max(acquisition.concentration_per_mm3 for acquisition in self.acquisitions.values())
-
-
-def _one_line(error: Mapping[str, Any], source: str) -> str:
-    # a discriminated union puts its tag into the location: it is not a field of the user's
-    location = [str(part) for part in error["loc"] if part not in ("synthetic", "file")]
-    field = ".".join(location)
-    value = error["input"]
-    expected = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"{source}: {field}: unknown key (value {value!r}); {_near(location)}"
-    if error["type"] == "missing":
-        return f"{source}: {field}: missing"
-    if isinstance(value, str) and error["type"] in ("float_type", "int_type"):
-        return (
-            f"{source}: {field}: {value!r} is text, expected a number (YAML reads 1e-3 as text: write 1.0e-3)"
-        )
-    if isinstance(value, dict | BaseModel):
-        return f"{source}: {f'{field}: ' if field else ''}{expected}"
-    return f"{source}: {field}: {value!r}: {expected}"
-
-
-def _near(location: list[str]) -> str:
-    """Suggest the known key nearest to a misspelt one."""
-    import difflib
-
-    model: Any = Configuration
-    for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        annotation = getattr(field, "annotation", None)
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    known = list(getattr(model, "model_fields", {}))
-    nearest = difflib.get_close_matches(location[-1], known, n=1)
-    if nearest:
-        return f"did you mean '{nearest[0]}'?"
-    return f"expected one of {', '.join(known)}" if known else "expected no such key"
-
-
-def check_configuration(content: Mapping[str, Any], *, source: str = "config") -> Configuration:
-    """Validate a configuration.
-
-    Parameters
-    ----------
-    content : mapping
-        What YAML gave.
-    source : str
-        File named in errors.
-
-    Raises
-    ------
-    InputError
-        One line for each wrong field: file, field, value, what was expected.
-    """
-    try:
-        # integers where a float is meant are as good as floats; strictness is for text and booleans
-        return Configuration.model_validate(_floats(content))
-    except ValidationError as error:
-        raise InputError("\n".join(_one_line(dict(each), source) for each in error.errors())) from None
-
-
-def _floats(value: Any) -> Any:
-    return {str(key): _floats(item) for key, item in value.items()} if isinstance(value, Mapping) else value
-
-
-def load_configuration(*paths: str | Path) -> Configuration:
-    """Read the default configuration and the files that override it, later ones first in rank."""
-    import yaml
-
-    merged: dict[str, Any] = {}
-    for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-        _merge(merged, content or {})
-    return check_configuration(merged, source=str(paths[-1]))
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value

@@ -1,0 +1,51 @@
+"""Bubbles outside the image plane: gain and apparent depth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ulmpipe.acoustics import PlaneWaves, Probe, apparent_depth, elevation_gain
+from ulmpipe.errors import InputError
+
+PROBE = Probe(
+    n_elements=128,
+    pitch=0.1e-3,
+    width=0.08e-3,
+    height=1.5e-3,
+    elevation_focus=8e-3,
+    center_frequency=15.625e6,
+    bandwidth=0.67,
+)
+PULSE = PlaneWaves(angles=(0.0,), transmit_frequency=15e6, n_cycles=3)
+AT = {"transmit": PULSE, "speed_of_sound": 1540.0}
+
+
+def test_the_image_plane_has_gain_one_and_true_depth() -> None:
+    depth = np.array([5e-3, 8e-3, 12e-3])
+    np.testing.assert_allclose(elevation_gain(0.0, depth, PROBE, **AT), 1.0)
+    np.testing.assert_allclose(apparent_depth(0.0, depth, PROBE, **AT), depth)
+
+
+@pytest.mark.parametrize(("y", "gain", "shift"), [(0.3e-3, 0.36, 12e-6), (0.5e-3, 0.03, 30e-6)])
+def test_bubbles_off_the_plane_come_back_weaker_and_deeper(y: float, gain: float, shift: float) -> None:
+    # Figures measured on PyMUST's RF signals, so over the whole band.
+    assert elevation_gain(y, 8e-3, PROBE, **AT) == pytest.approx(gain, rel=0.05, abs=0.015)
+    assert apparent_depth(y, 8e-3, PROBE, **AT) - 8e-3 == pytest.approx(shift, rel=0.1)
+
+
+def test_gain_falls_monotonically_and_is_even_in_y() -> None:
+    y = np.linspace(0, 0.5e-3, 26)
+    gain = elevation_gain(y, 8e-3, PROBE, **AT)
+    assert np.all(np.diff(gain) < 0)
+    np.testing.assert_allclose(elevation_gain(-y, 8e-3, PROBE, **AT), gain)
+
+
+def test_one_frequency_and_the_band_agree_near_the_plane() -> None:
+    single = elevation_gain(0.1e-3, 8e-3, PROBE, frequency=15e6, speed_of_sound=1540.0)
+    assert single == pytest.approx(float(elevation_gain(0.1e-3, 8e-3, PROBE, **AT)), rel=0.02)
+
+
+def test_neither_pulse_nor_frequency_is_refused() -> None:
+    with pytest.raises(InputError, match="exactly one"):
+        elevation_gain(0.1e-3, 8e-3, PROBE, speed_of_sound=1540.0)

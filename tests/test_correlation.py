@@ -1,0 +1,146 @@
+"""Correlation maps: against the formula written out, and |chi| < 1 against the worst inputs we can think of."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ulmpipe.correlation import correlation_map, remove_carrier
+from ulmpipe.errors import InputError
+
+
+def random_images(rng, shape):
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+
+
+def written_out(iq, psf, *, regularization):
+    """The docstring's formula, pixel by pixel in float64."""
+    half_z, half_x = psf.shape[0] // 2, psf.shape[1] // 2
+    numerator, energy = np.zeros(iq.shape, complex), np.zeros(iq.shape)
+    for frame, z, x in np.ndindex(iq.shape):
+        for u, v in np.ndindex(psf.shape):
+            at = z + u - half_z, x + v - half_x
+            if 0 <= at[0] < iq.shape[1] and 0 <= at[1] < iq.shape[2]:
+                value = complex(iq[frame, at[0], at[1]])
+                numerator[frame, z, x] += value * np.conj(complex(psf[u, v]))
+                energy[frame, z, x] += abs(value) ** 2
+    total = np.sum(np.abs(psf.astype(complex)) ** 2)
+    return numerator / np.sqrt(total * (energy + regularization**2 * energy.mean()))
+
+
+@pytest.mark.parametrize("psf_shape", [(3, 5), (9, 9), (1, 1), (7, 15)])
+@pytest.mark.parametrize("regularization", [0.0, 0.3])
+def test_it_is_the_normalised_cross_correlation(psf_shape, regularization):
+    rng = np.random.default_rng(0)
+    iq, psf = random_images(rng, (2, 6, 11)) * 1e4, random_images(rng, psf_shape) * 1e-3
+    chi = correlation_map(iq, psf, regularization=regularization)
+    assert chi.dtype == np.complex64
+    np.testing.assert_allclose(chi, written_out(iq, psf, regularization=regularization), atol=5e-5)
+
+
+def test_a_copy_of_the_psf_correlates_to_one_and_carries_its_phase():
+    rng = np.random.default_rng(1)
+    psf = random_images(rng, (9, 9))
+    iq = np.zeros((1, 30, 30), np.complex64)
+    iq[0, 8:17, 10:19] = 250 * np.exp(0.7j) * psf
+    chi = correlation_map(iq, psf, regularization=0.0)[0]
+    assert np.abs(chi[12, 14]) == pytest.approx(1, abs=1e-4)
+    assert np.angle(chi[12, 14]) == pytest.approx(0.7, abs=1e-4)
+    assert np.unravel_index(np.abs(chi).argmax(), chi.shape) == (12, 14)
+
+
+def test_the_regularization_silences_what_is_far_below_the_mean():
+    rng = np.random.default_rng(2)
+    psf = random_images(rng, (5, 5))
+    iq = random_images(rng, (4, 20, 20)) * 1e-3
+    iq[2, 5:10, 5:10] += 10 * psf
+    loud = np.abs(correlation_map(iq, psf, regularization=0.0))
+    quiet = np.abs(correlation_map(iq, psf, regularization=0.1))
+    assert np.median(loud[0]) > 20 * np.median(quiet[0])
+    assert quiet[2, 7, 7] > 0.95
+
+
+ADVERSARIES = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["random", "psf", "constant", "one pixel", "psf among giants"]),
+    st.sampled_from([1e-44, 1e-30, 1e-12, 1.0, 1e12, 1e37]),
+    st.sampled_from([(1, 1), (1, 3), (3, 1), (9, 9), (21, 15)]),
+    st.sampled_from([0.0, 1e-6, 0.1]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ADVERSARIES)
+def test_the_modulus_stays_below_one_whatever_the_images(adversary):
+    seed, kind, amplitude, psf_shape, regularization = adversary
+    rng = np.random.default_rng(seed)
+    psf = random_images(rng, psf_shape)
+    iq = random_images(rng, (2, 23, 19))
+    if kind == "constant":
+        iq[:], psf = 1 + 1j, np.ones(psf_shape, np.complex64)
+    elif kind == "one pixel":
+        iq[:] = 0
+        iq[1, rng.integers(23), rng.integers(19)] = 1
+    elif kind.startswith("psf"):
+        iq[:] = 0
+        iq[0, : psf_shape[0], : psf_shape[1]] = psf * np.exp(2j * np.pi * rng.uniform())
+        if kind == "psf among giants":
+            iq[1] = 1e20
+    iq = (iq / np.abs(iq.view(np.float32)).max() * np.float32(amplitude)).astype(np.complex64)
+    chi = correlation_map(iq, psf, regularization=regularization)
+    assert np.isfinite(chi).all()
+    assert np.abs(chi.astype(complex)).max() < 1
+
+
+def test_empty_images_correlate_to_zero():
+    psf = np.ones((3, 3), np.complex64)
+    for regularization in (0.0, 0.1):
+        assert not correlation_map(
+            np.zeros((2, 8, 8), np.complex64), psf, regularization=regularization
+        ).any()
+    assert correlation_map(np.zeros((0, 8, 8), np.complex64), psf, regularization=0.1).shape == (0, 8, 8)
+
+
+def test_the_map_does_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(4)
+    iq, psf = random_images(rng, (37, 33, 29)), random_images(rng, (9, 9))
+    threads = numba.get_num_threads()
+    together = correlation_map(iq, psf, regularization=0.1)
+    try:
+        numba.set_num_threads(1)
+        single = correlation_map(iq, psf, regularization=0.1)
+    finally:
+        numba.set_num_threads(threads)
+    np.testing.assert_array_equal(together, single)
+
+
+def test_without_the_carrier_a_bubble_has_one_phase_and_it_tells_its_depth():
+    wavenumber, depth = 2 * np.pi * 14e6 / 1540, 8.003e-3
+    z = 8e-3 + np.arange(-4, 5) * 25e-6
+    analytic = np.exp(2j * wavenumber * (z - depth))[None, :, None].astype(np.complex64)
+    phase = np.angle(remove_carrier(analytic, z, wavenumber=wavenumber))
+    expected = np.angle(np.exp(-2j * wavenumber * depth))
+    np.testing.assert_allclose(phase, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("iq", "psf", "regularization", "message"),
+    [
+        (np.ones((4, 4)), np.ones((3, 3)), 0.1, "expected .frame, z, x."),
+        (np.ones((1, 4, 4)), np.ones((4, 3)), 0.1, "odd sides"),
+        (np.ones((1, 4, 4)), np.zeros((3, 3)), 0.1, "non-zero"),
+        (np.ones((1, 4, 4)), np.ones((3, 3)), -0.1, "regularization: -0.1"),
+        (np.full((1, 4, 4), np.nan), np.ones((3, 3)), 0.1, "finite"),
+    ],
+)
+def test_a_bad_input_is_named(iq, psf, regularization, message):
+    with pytest.raises(InputError, match=message):
+        correlation_map(iq.astype(np.complex64), psf.astype(np.complex64), regularization=regularization)
+
+
+def test_a_depth_axis_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="one depth for each row"):
+        remove_carrier(np.ones((2, 5, 7), np.complex64), np.zeros(7), wavenumber=1.0)

@@ -1,0 +1,130 @@
+"""What is made again after a change, and what is not: dry runs on top of a pretended run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dry_runs import ROOT, prepare, pretend, would_run
+
+from ulmpipe import fingerprint
+
+# from channel data to the picture, and from training blocks to the weights
+IMAGING = {"beamform", "correlate", "register", "localize", "infer", "angiogram", "score", "render"}
+TRAINING = {"training_blocks", "train", "operating_points"}
+GEOMETRY = {"vessel_graph", "trajectories"}
+SMALL = {
+    "volumes": {"train": ["synthetic_1"]},
+    "training_set": {"blocks_per_volume": 8, "blocks_per_shard": 4},
+    "correlation": {"point_spread_shape": [9, 11]},
+    "evaluation": {"border": 32, "tolerance": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A finished run: 20MB and 5MB, temporary files gone."""
+    folder = tmp_path_factory.mktemp("finished")
+    prepare(folder)
+    pretend(folder, SMALL, targets=("results/angio_20MB.png", "results/angio_5MB.png"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_channel_data(tmp_path_factory) -> Path:
+    """A finished run that was told --notemp."""
+    folder = tmp_path_factory.mktemp("with_channel_data")
+    prepare(folder)
+    pretend(folder, SMALL, notemp=True)
+    return folder
+
+
+def rules(jobs: set[str]) -> set[str]:
+    return {job.split(":")[0] for job in jobs}
+
+
+def changed(section: str, **values: object) -> dict[str, object]:
+    return SMALL | {section: {**SMALL.get(section, {}), **values}}
+
+
+def test_a_second_run_does_nothing(finished, with_channel_data):
+    assert would_run(finished, SMALL) == set()
+    assert would_run(with_channel_data, SMALL) == set()
+    assert not (finished / "results/channel_data/20MB.zarr").exists()
+
+
+def test_another_f_number_beamforms_again_and_simulates_the_channel_data_that_were_temporary(finished):
+    again = rules(would_run(finished, changed("beamforming", f_number=2.5)))
+    assert again == {"channel_data", "ground_truth", "point_spread"} | IMAGING | TRAINING
+    assert not again & GEOMETRY
+
+
+def test_another_f_number_simulates_no_channel_data_that_were_kept(with_channel_data):
+    again = rules(would_run(with_channel_data, changed("beamforming", f_number=2.5)))
+    assert "beamform" in again
+    assert not again & (GEOMETRY | {"channel_data"})
+
+
+def test_a_setting_of_phase_2_trains_phase_2_again_and_what_follows(finished):
+    phase_2 = {"n_epochs": 7, "batch_size": 4, "learning_rate": 1.0e-3, "schedule": "cosine", "loss": "dice"}
+    again = would_run(finished, changed("training", phase_2=phase_2))
+    assert "train:phase_2" in again
+    assert "train:phase_1" not in again
+    assert rules(again) == {"train", "operating_points", "infer", "angiogram", "score", "render"}
+
+
+def test_another_colour_map_draws_only_the_picture(finished):
+    assert would_run(finished, changed("figure", colormap="viridis")) == {"render:20MB"}
+
+
+def test_two_numbers_that_change_places_are_noticed(finished):
+    """Snakemake compares the values of params as a set, and takes {border: 32, tolerance: 1} for {border: 1, tolerance: 32}."""
+    again = rules(would_run(finished, changed("evaluation", border=1, tolerance=32)))
+    assert again == {"operating_points", "angiogram", "score", "render"}
+    assert "point_spread" in rules(would_run(finished, changed("correlation", point_spread_shape=[11, 9])))
+
+
+def test_more_blocks_of_one_acquisition_leave_the_others_alone(finished):
+    both = ("results/angio_20MB.png", "results/angio_5MB.png")
+    more = SMALL | {"acquisitions": {"5MB": {"n_blocks": 64}}}
+    again = would_run(finished, more, targets=both)
+    assert {"channel_data:5MB", "trajectories:synthetic_3_5MB", "render:5MB"} <= again
+    assert {job for job in again if "20MB" in job} == set()
+    assert not rules(again) & TRAINING
+
+
+def test_a_larger_shard_does_not_touch_the_acquisitions(finished):
+    again = rules(would_run(finished, changed("training_set", blocks_per_shard=8)))
+    assert "training_blocks" in again
+    assert not again & (GEOMETRY | {"channel_data", "beamform", "correlate"})
+
+
+class TestSource:
+    """A change of the program."""
+
+    @pytest.fixture
+    def source(self, tmp_path, monkeypatch) -> Path:
+        """A copy of the package, which the fingerprints are taken of."""
+        copy = tmp_path / "ulmpipe"
+        shutil.copytree(ROOT / "src/ulmpipe", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setattr(fingerprint, "ROOT", copy)
+        return copy
+
+    def test_of_a_stage_runs_that_stage_and_what_follows(self, finished, source):
+        stage = source / "stages/register.py"
+        stage.write_text(stage.read_text() + "\nMORE = 1\n")
+        assert rules(would_run(finished, SMALL)) == {"register", "angiogram", "score", "render"}
+
+    def test_of_a_module_that_a_stage_imports_runs_that_stage(self, finished, source):
+        module = source / "figures/diagnostics.py"
+        module.write_text(module.read_text() + "\nMORE = 1\n")
+        again = would_run(finished, SMALL)
+        assert "render:20MB" in again
+        assert rules(again) == {"operating_points", "angiogram", "score", "render"}
+
+    def test_of_comments_docstrings_and_layout_runs_nothing(self, finished, source):
+        for stage in (source / "stages").glob("*.py"):
+            text = stage.read_text().replace('"""', '"""Reworded. ', 1)
+            stage.write_text("# a comment\n\n" + text + "\n\n# another one\n")
+        assert would_run(finished, SMALL) == set()
