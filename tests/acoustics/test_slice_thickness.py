@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ulmpipe.acoustics import PlaneWaves, Probe, apparent_depth, elevation_gain
+from ulmpipe.acoustics.slice_thickness import half_thickness
 from ulmpipe.errors import InputError
 
 PROBE = Probe(
@@ -49,3 +50,14 @@ def test_one_frequency_and_the_band_agree_near_the_plane() -> None:
 def test_neither_pulse_nor_frequency_is_refused() -> None:
     with pytest.raises(InputError, match="exactly one"):
         elevation_gain(0.1e-3, 8e-3, PROBE, speed_of_sound=1540.0)
+
+
+@pytest.mark.parametrize("z", [6e-3, 8e-3, 9.5e-3])
+def test_at_half_the_slice_thickness_the_gain_is_the_limit(z: float) -> None:
+    depths = np.array([6e-3, z, 10e-3])
+    y = half_thickness(depths, PROBE, gain=0.1, greatest=1e-3, **AT)[1]
+    assert elevation_gain(y, z, PROBE, **AT) == pytest.approx(0.1, abs=0.005)
+
+
+def test_a_limit_that_is_never_reached_returns_the_greatest_elevation() -> None:
+    assert half_thickness([8e-3], PROBE, gain=1e-9, greatest=2e-4, **AT) == pytest.approx(2e-4)

@@ -24,11 +24,11 @@ from ulmpipe.io.stores import (
 
 def write_numbers(path, values, *, written=None):
     with new_store(path, provenance=provenance("test", {"seed": 1})) as store:
-        array = new_array(
+        new_array(
             store, "numbers", shape=values.shape, dtype=str(values.dtype), dims=("block", "x"), units="m"
         )
         for block in range(len(values) if written is None else written):
-            array[block] = values[block]
+            store["numbers"][block] = values[block]
 
 
 @pytest.fixture

@@ -70,6 +70,17 @@ def would_run(
         return {_name(job) for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.output}
 
 
+def commands(folder: Path, changes: Mapping[str, Any], targets: tuple[str, ...] = ()) -> dict[str, str]:
+    """The shell command of each job of a run from nothing, by the names of `would_run`, in an order that works."""
+    with _workflow(folder, changes, DAGSettings(targets=frozenset(targets), forceall=True)) as (
+        api,
+        workflow,
+    ):
+        api.execute_workflow(executor="dryrun")
+        jobs = [job for level in workflow.dag.toposorted() for job in level]
+        return {_name(job): job.shellcmd for job in jobs if job.output}
+
+
 @contextmanager
 def _workflow(
     folder: Path, changes: Mapping[str, Any] | None, settings: DAGSettings, *, notemp: bool = False

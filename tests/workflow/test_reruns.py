@@ -79,7 +79,7 @@ def test_another_colour_map_draws_only_the_picture(finished):
 
 
 def test_two_numbers_that_change_places_are_noticed(finished):
-    """Snakemake compares the values of params as a set, and takes {border: 32, tolerance: 1} for {border: 1, tolerance: 32}."""
+    """Snakemake compares the values of params as a set: {border: 32, tolerance: 1} and its swap would be equal."""
     again = rules(would_run(finished, changed("evaluation", border=1, tolerance=32)))
     assert again == {"operating_points", "angiogram", "score", "render"}
     assert "point_spread" in rules(would_run(finished, changed("correlation", point_spread_shape=[11, 9])))

@@ -16,6 +16,7 @@ from ulmpipe.acoustics.simus_reference import elevation_factor, probe_spectrum, 
 from ulmpipe.errors import InputError
 
 N_FREQUENCIES = 48  # of the band average; 400 give the same three digits
+N_DEPTHS, N_ELEVATIONS = 17, 401  # of the table behind `half_thickness`
 
 
 def elevation_gain(
@@ -59,6 +60,44 @@ def elevation_gain(
     in_plane = _two_way(wavenumber, np.zeros_like(y), z, probe)
     gain: NDArray[np.float64] = np.sqrt((off_plane**2 @ energy) / (in_plane**2 @ energy))
     return gain
+
+
+def half_thickness(
+    z: ArrayLike,
+    probe: Probe,
+    transmit: PlaneWaves,
+    *,
+    gain: float,
+    greatest: float,
+    speed_of_sound: float,
+) -> NDArray[np.float64]:
+    """Elevation at which the gain of a bubble falls below a limit: half the thickness of the imaged slice, m.
+
+    Interpolated in a table, for the many bubbles of a simulation.
+
+    Parameters
+    ----------
+    z : array_like
+        Depths, m; NaN stays NaN.
+    probe, transmit
+        The band is that of the pulse's echo.
+    gain : float
+        Limit of `elevation_gain`, below 1.
+    greatest : float
+        Elevation up to which is searched and which is returned where the gain stays above the limit, m.
+    speed_of_sound : float
+        m/s.
+    """
+    z = np.asarray(z, dtype=np.float64)
+    if not np.isfinite(z).any():
+        return np.full(z.shape, np.nan)
+    depths = np.linspace(np.nanmin(z), np.nanmax(z), N_DEPTHS)
+    elevations = np.linspace(0.0, greatest, N_ELEVATIONS)
+    gains = elevation_gain(elevations, depths[:, None], probe, transmit, speed_of_sound=speed_of_sound)
+    below = gains < gain
+    first = np.where(below.any(axis=1), below.argmax(axis=1), N_ELEVATIONS - 1)
+    limit: NDArray[np.float64] = np.interp(z, depths, elevations[first])
+    return limit
 
 
 def apparent_depth(

@@ -16,16 +16,15 @@ def _one_line(error: Mapping[str, Any], files: Mapping[str, Any]) -> str:
     # a discriminated union puts its tag into the location: it is not a field of the user's
     location = [str(part) for part in error["loc"] if part not in ("synthetic", "file")]
     value, expected = error["input"], _expectation(error["msg"])
-    if (
-        isinstance(value, dict | BaseModel) and error["type"] == "value_error"
-    ):  # says itself what of the section
+    if isinstance(value, dict | BaseModel) and error["type"] == "value_error":
+        # a whole section: the message itself names the field and the value
         source = _source(location or expected.split(": ")[0].split("."), files)
-        return f"{source}: {'.'.join([*location, ''])[:-1]}{': ' if location else ''}{expected}"
+        return f"{source}: {'.'.join([*location, expected])}"
     source, field = _source(location, files), ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{source}: {field}: unknown key (value {value!r}); {_near(location)}"
     if error["type"] == "missing":
-        return f"{source}: {field}: missing"
+        return f"{_source(location[:-1], files)}: {field}: missing"
     if isinstance(value, str) and error["type"] in ("float_type", "int_type"):
         return (
             f"{source}: {field}: {value!r} is text, expected a number (YAML reads 1e-3 as text: write 1.0e-3)"

@@ -146,7 +146,7 @@ class Correlation(_Section):
     @model_validator(mode="after")
     def _odd(self) -> Self:
         if any(size % 2 == 0 for size in self.point_spread_shape):
-            raise ValueError(f"point_spread_shape {self.point_spread_shape}: both sizes must be odd")
+            raise ValueError(f"point_spread_shape: {self.point_spread_shape}: both sizes must be odd")
         return self
 
 

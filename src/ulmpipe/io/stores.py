@@ -137,7 +137,8 @@ def new_store(path: str | Path, *, provenance: Mapping[str, Any]) -> Iterator[An
     """
     import zarr
 
-    with complete_or_absent(path) as temporary:
+    # blocks of zeros are written too, so that a lost one is not taken for them
+    with complete_or_absent(path) as temporary, zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.open_group(temporary, mode="w", zarr_format=3)
         group.attrs["provenance"] = dict(provenance)
         yield group
@@ -200,7 +201,6 @@ def new_array(
             "origin": dict(origin or {}),
             **attributes,
         },
-        config={"write_empty_chunks": True},  # so that a lost chunk is not taken for zeros
     )
 
 

@@ -56,6 +56,16 @@ def fine_axis(axis: NDArray[np.float64], upsampling: int) -> NDArray[np.float64]
     return fine
 
 
+def fine_geometry(attributes: Parameters, upsampling: int) -> dict[str, dict[str, float]]:
+    """Spacing and origin of the fine grid over an array of images, from that array's own."""
+    spacing, origin = attributes["spacing"], attributes["origin"]
+    first = (upsampling - 1) / (2 * upsampling)
+    return {
+        "spacing": {axis: spacing[axis] / upsampling for axis in ("z", "x")},
+        "origin": {axis: origin[axis] - first * spacing[axis] for axis in ("z", "x")},
+    }
+
+
 def carrier_wavenumber(parameters: Parameters) -> float:
     """Wavenumber of the carrier that correlation maps are freed of, rad/m."""
     return (

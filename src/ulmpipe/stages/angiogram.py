@@ -9,7 +9,7 @@ import numpy as np
 from ulmpipe.angiogram import accumulate, mean_power
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_json
 from ulmpipe.stages._detections import read_scores
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._scan import Parameters, fine_geometry
 
 
 def run(
@@ -45,8 +45,7 @@ def run(
                 dtype="int32",
                 dims=("one", "z", "x"),
                 units="blocks with a track",
-                spacing=fine_spacing,
-                origin=fine_origin,
+                **fine_geometry(filtered["power_doppler"].attrs, upsampling),
             )
             array[0] = counts
         for name in ("power_doppler", "power_unfiltered"):

@@ -15,7 +15,7 @@ from ulmpipe.phantom import Mosaic, motion_path, rotate
 from ulmpipe.progress import progress
 from ulmpipe.stages._bubbles import draw_bubbles, is_visible, network_of
 from ulmpipe.stages._mosaic import block_bubbles, drift_of, field_of, mosaic_of, motion_of
-from ulmpipe.stages._scan import Parameters, event_times, fine_axis, probe_of, square_grid
+from ulmpipe.stages._scan import Parameters, event_times, fine_axis, square_grid
 from ulmpipe.targets import track_map
 
 FAST = 0.4e-3  # m/s
@@ -25,7 +25,7 @@ CAPILLARY = 0.1e-3
 def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth: Path) -> None:
     """Draw the tracks of every block in the frame of the first one, and the long reference of many more blocks."""
     bubbles = open_store(trajectories, "position", "rank")
-    mosaic, probe = mosaic_of(parameters), probe_of(parameters)
+    mosaic = mosaic_of(parameters)
     field, pixel = field_of(parameters), parameters["beamforming"]["pixel"]
     upsampling = parameters["targets"]["upsampling"]
     grid = square_grid(width=field.width, height=field.height, depth=field.depth, pixel=pixel)
@@ -52,7 +52,7 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth
         seen = {"slow": 0, "capillary": 0, "visible": 0, "all": 0}
         for block in progress(range(n_blocks), "ground truth"):
             present = block_bubbles(parameters, bubbles, mosaic, block)
-            visible = is_visible(present.position, probe, parameters)
+            visible = is_visible(present.position, parameters)
             speed = np.linalg.norm(present.velocity, axis=-1)
             classes = {
                 "tracks": visible,
@@ -90,11 +90,10 @@ def _reference(
 ) -> NDArray[np.bool_]:
     """Tracks of many blocks of the dense distribution, those of the acquisitions among them, in every tile."""
     n_blocks = round(parameters["phantom"]["reference_bubbles_per_mm3"] / parameters["concentration_per_mm3"])
-    probe = probe_of(parameters)
     tracks = np.zeros(fine.shape, bool)
     for block in progress(range(n_blocks), "long ground truth"):
         position = draw_bubbles(parameters, network, block).position
         for turn, centre in zip(mosaic.orientation, mosaic.centre.astype(np.float32), strict=True):
             placed = rotate(position, turn) + centre
-            tracks |= track_map(placed, is_visible(placed, probe, parameters), x=fine.x, z=fine.z)
+            tracks |= track_map(placed, is_visible(placed, parameters), x=fine.x, z=fine.z)
     return tracks

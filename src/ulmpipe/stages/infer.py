@@ -7,7 +7,7 @@ from pathlib import Path
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import network_maps
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._scan import Parameters, fine_geometry
 
 
 def run(parameters: Parameters, *, correlation: Path, model: Path, detections: Path, threads: int) -> None:
@@ -23,6 +23,7 @@ def run(parameters: Parameters, *, correlation: Path, model: Path, detections: P
             dtype="float16",
             dims=("block", "z", "x"),
             units="probability",
+            **fine_geometry(maps.attrs, upsampling),
         )
         inferred = network_maps(parameters, model, maps, threads=threads)
         for block, probability in enumerate(progress(inferred, "network inference", total=n_blocks)):

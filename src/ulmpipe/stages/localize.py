@@ -7,7 +7,7 @@ from pathlib import Path
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_block
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import expert_map
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._scan import Parameters, fine_geometry
 
 
 def run(parameters: Parameters, *, correlation: Path, detections: Path) -> None:
@@ -23,6 +23,7 @@ def run(parameters: Parameters, *, correlation: Path, detections: Path) -> None:
             dtype="float16",
             dims=("block", "z", "x"),
             units="|χ|",
+            **fine_geometry(maps.attrs, upsampling),
         )
         for block in progress(range(n_blocks), "expert localization"):
             scores[block] = expert_map(read_block(maps, block), upsampling=upsampling)

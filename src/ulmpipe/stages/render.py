@@ -27,7 +27,7 @@ def run(
             Panel("Ground truth", truth["tracks"][:].sum(axis=0), caption="every simulated visible bubble"),
             Panel("Power Doppler", power[0], "power", caption="after the clutter filter"),
             Panel("Expert ULM", maps["expert"][0], caption=score_caption(results["expert"])),
-            Panel("Deep-stULM", maps["network"][0], caption=score_caption(results["network"])),
+            Panel("Network", maps["network"][0], caption=score_caption(results["network"])),
         ],
         extent=(left, left + n_x * pixel, top, top + n_z * pixel),
         title=f"{concentration:g} bubbles/mm³, {results['n_blocks']} blocks",

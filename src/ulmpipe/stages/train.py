@@ -21,6 +21,8 @@ from ulmpipe.network.training import COLUMNS, Row, TrainingSettings, train
 from ulmpipe.stages._scan import Parameters
 from ulmpipe.targets import dilate_tracks
 
+MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again
+
 
 def run(
     parameters: Parameters,
@@ -48,11 +50,12 @@ def run(
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
+    memory = _Memory(MEMORY)
     fingerprint = _fingerprint(parameters, [*blocks, *validation], weights)
     rows = train(
         network,
-        _data_set(parameters, blocks, augmentation=Augmentation()),
-        _data_set(parameters, validation, augmentation=None),
+        _data_set(parameters, blocks, memory, augmentation=Augmentation()),
+        _data_set(parameters, validation, memory, augmentation=None),
         settings=settings,
         checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint[:16]}.pt",
         fingerprint=fingerprint,
@@ -79,27 +82,49 @@ def _fingerprint(parameters: Parameters, stores: list[Path], weights: Path | Non
 
 
 class _Blocks:
-    """An array read block by block, a damaged one refused in one line; targets dilated as they are read."""
+    """An array read block by block, a damaged one refused in one line, and kept in memory while there is room.
 
-    def __init__(self, array: Any, dilation_radius: int = 0) -> None:
+    Targets are dilated as they are read.
+    """
+
+    def __init__(self, array: Any, memory: _Memory, dilation_radius: int = 0) -> None:
         self.array = array
         self.shape = array.shape
+        self.memory = memory
         self.dilation_radius = dilation_radius
+        self.kept: dict[int, NDArray[Any]] = {}
 
     def __getitem__(self, block: int) -> NDArray[Any]:
+        if block in self.kept:
+            return self.kept[block]
         content: NDArray[Any] = read_block(self.array, block)
         if self.dilation_radius:
             content = dilate_tracks(content, radius=self.dilation_radius)
+        if self.memory.take(content.nbytes):
+            self.kept[block] = content
         return content
 
 
+class _Memory:
+    """How many bytes may still be kept."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.left = n_bytes
+
+    def take(self, n_bytes: int) -> bool:
+        """Claim some, if there are as many."""
+        granted = n_bytes <= self.left
+        self.left -= n_bytes * granted
+        return granted
+
+
 def _data_set(
-    parameters: Parameters, stores: list[Path], *, augmentation: Augmentation | None
+    parameters: Parameters, stores: list[Path], memory: _Memory, *, augmentation: Augmentation | None
 ) -> TrackDataset:
     opened = [open_store(store, "correlation", "tracks") for store in stores]
     return TrackDataset(
-        [_Blocks(store["correlation"]) for store in opened],
-        [_Blocks(store["tracks"], parameters["dilation_radius"]) for store in opened],
+        [_Blocks(store["correlation"], memory) for store in opened],
+        [_Blocks(store["tracks"], memory, parameters["dilation_radius"]) for store in opened],
         augmentation=augmentation,
         seed=parameters["seed"],
         phase=parameters["phase"],

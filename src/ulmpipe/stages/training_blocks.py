@@ -205,7 +205,7 @@ def _block(
     parameters: Parameters, placement: _Placement, bubbles: Any, psf: Any, block: int
 ) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
     rng = generator(parameters["seed"], "training_block", parameters["name"], block)
-    training, probe = parameters["training_set"], probe_of(parameters)
+    training = parameters["training_set"]
     validation = block >= training["blocks_per_volume"]
     concentration = (
         training["validation_concentration_per_mm3"]
@@ -242,7 +242,7 @@ def _block(
     upsampling = parameters["targets"]["upsampling"]
     target = track_map(
         position,
-        is_visible(position, probe, parameters),
+        is_visible(position, parameters),
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),
     )

@@ -1,0 +1,144 @@
+"""Every configuration that is delivered is valid, and every mistake is one line naming file, field and value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ulmpipe.configuration import check_graph_files, load_configuration
+from ulmpipe.configuration.reference import generated_files
+from ulmpipe.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+DEFAULT = ROOT / "config/config.yaml"
+
+
+def mistake(folder: Path, text: str) -> str:
+    """What is said of the default configuration overridden by `text`."""
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_configuration(DEFAULT, path)
+    return str(caught.value).replace(str(path), "mine.yaml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_delivered_configuration_is_valid(path):
+    load_configuration(*dict.fromkeys([DEFAULT, path]))
+
+
+def test_schema_and_documentation_are_in_step_with_the_sections():
+    for path, text in generated_files().items():
+        assert path.read_text() == text, f"{path} is out of date: run python -m ulmpipe.configuration"
+
+
+def test_the_paper_s_configuration_has_the_paper_s_numbers():
+    settings = load_configuration(DEFAULT, ROOT / "config/paper.yaml")
+    blocks = settings.training_set.blocks_per_volume + settings.training_set.validation_blocks_per_volume
+    assert len(settings.volumes.train) * blocks == 2500
+    assert settings.network.name == "paper"
+    assert settings.training.phase_1.milestones == [15, 45, 75, 100]
+    assert settings.training.phase_2.milestones == [10, 50, 100]
+    assert {each.n_blocks for each in settings.acquisitions.values()} == {800}
+
+
+def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
+    settings = load_configuration(DEFAULT, ROOT / "config/mouse_cortex.yaml")
+    n_blocks = len(settings.volumes.train) * settings.training_set.blocks_per_volume
+    phases = (settings.training.phase_1, settings.training.phase_2)
+    assert sum(phase.n_epochs * (n_blocks // phase.batch_size) for phase in phases) >= 3000
+    assert settings.volumes.test not in settings.volumes.train
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "beamforming: {f_numbr: 2.0}",
+            "mine.yaml: beamforming.f_numbr: unknown key (value 2.0); did you mean 'f_number'?",
+        ),
+        ("beamfroming: {}", "mine.yaml: beamfroming: unknown key (value {}); did you mean 'beamforming'?"),
+        (
+            "acquisitions: {20MB: {concentration_per_mm3: -5.0}}",
+            "mine.yaml: acquisitions.20MB.concentration_per_mm3: -5.0: expected a value greater than 0",
+        ),
+        (
+            "training: {phase_1: {learning_rate: 1e-3}}",
+            "mine.yaml: training.phase_1.learning_rate: '1e-3' is text, expected a number "
+            "(YAML reads 1e-3 as text: write 1.0e-3)",
+        ),
+        (
+            "training: {phase_2: {n_epochs: 1.5}}",
+            "mine.yaml: training.phase_2.n_epochs: 1.5: expected a valid integer",
+        ),
+        (
+            "network: {name: bigger}",
+            "mine.yaml: network.name: 'bigger': expected 'light' or 'paper'",
+        ),
+        ("probe: {pitch: .nan}", "mine.yaml: probe.pitch: nan: expected a finite number"),
+        (
+            "correlation: {point_spread_shape: [9, 10]}",
+            "mine.yaml: correlation.point_spread_shape: [9, 10]: both sizes must be odd",
+        ),
+        (
+            "sequence: {frames_per_block: 500}",
+            "mine.yaml: sequence.frames_per_block: 500: expected a multiple of 16",
+        ),
+        (
+            "sequence: {angles_deg: [-1.0, 0.0, 1.0, 95.0]}",
+            "mine.yaml: sequence.angles_deg.3: 95.0: expected a value less than 60",
+        ),
+        (
+            "graphs: {mine: {source: file, path: a.swc}}",
+            "mine.yaml: graphs.mine.voxel_size: missing",
+        ),
+        (
+            "volumes: {test: synthetic_9}",
+            "mine.yaml: volumes.test: 'synthetic_9' is not one of graphs: "
+            "synthetic_1, synthetic_2, synthetic_3",
+        ),
+        (
+            "volumes: {test: synthetic_1}",
+            "mine.yaml: volumes.test: 'synthetic_1' is also in volumes.train; expected a graph of its own",
+        ),
+        (
+            "sequence: {frame_rate: 2000.0}",
+            "mine.yaml: sequence.frame_rate: 2000.0 Hz: 3 angles at 3000.0 Hz do not fit in a frame",
+        ),
+        (
+            "training_set: {window: 64}",
+            "mine.yaml: training_set.window: 64 pixels (1.6 mm) are wider than the volume (1 mm)",
+        ),
+        ("- a list", "mine.yaml: ['a list']: expected sections, as in config/config.yaml"),
+    ],
+    ids=lambda text: text.split(":")[0] if text.startswith("mine") else None,
+)
+def test_a_mistake_is_one_line_naming_file_field_and_value(tmp_path, text, message):
+    assert mistake(tmp_path, text) == message
+
+
+def test_every_mistake_has_its_own_line(tmp_path):
+    said = mistake(tmp_path, "noise: {snr_db: loud}\nmedium: {speed_of_sound: 0.0}").splitlines()
+    assert [line.split(": ")[1] for line in said] == ["medium.speed_of_sound", "noise.snr_db"]
+
+
+def test_malformed_yaml_is_one_line(tmp_path):
+    said = mistake(tmp_path, "beamforming: {pixel: [")
+    assert said.startswith("mine.yaml: not valid YAML (")
+    assert "\n" not in said
+
+
+def test_a_missing_configuration_or_graph_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.yaml: no such file"):
+        load_configuration(DEFAULT, tmp_path / "nothing.yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "volumes: {test: mine}\n"
+        "graphs: {mine: {source: file, path: nowhere.swc, voxel_size: [1.0e-6, 1.0e-6, 1.0e-6]}}"
+    )
+    settings = load_configuration(DEFAULT, path)
+    with pytest.raises(
+        InputError, match=r"^configuration: graphs\.mine\.path: 'nowhere\.swc': no such file$"
+    ):
+        check_graph_files(settings)
