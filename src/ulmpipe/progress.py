@@ -46,5 +46,6 @@ def progress(
         file=sys.stderr if terminal else _Lines(sys.stderr),
         mininterval=0.1 if terminal else SECONDS_BETWEEN_LINES,
         ncols=None if terminal else 100,
-        bar_format="{desc}: {percentage:3.0f} % |{bar:20}| {n_fmt}/{total_fmt} {unit}s, {elapsed} gone, {remaining} left{postfix}",
+        bar_format="{desc}: {percentage:3.0f} % |{bar:20}| {n_fmt}/{total_fmt} {unit}s, "
+        "{elapsed} gone, {remaining} left{postfix}",
     )

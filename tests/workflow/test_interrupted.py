@@ -1,4 +1,4 @@
-"""A run that was killed, or found the disk full, goes on where it was: nothing half-written counts, nothing is done twice."""
+"""A run that was killed, or found the disk full, goes on where it was: nothing half-written counts as done."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_finished_shards_are_not_made_again(tmp_path):
     ],
 )
 def test_a_full_disk_is_one_line_and_leaves_nothing(half_way, tmp_path, job, output):
-    """On a file system of its own with 40 kB, or of 1 MB for the training's checkpoint."""
+    """On a file system of its own, of 64 kB."""
     folder, calls = half_way
     shards = [call for name, call in calls.items() if name.startswith("training_blocks:")]
     if job.startswith("train:"):
@@ -132,8 +132,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(half_way, tmp_path, job, out
         word.replace(f"results/{output}", str(disk)).replace("results/checkpoints", str(disk))
         for word in calls[job]
     ]
-    script = 'mount -t tmpfs -o size=64k none "$1" || exit 77; shift; "$@"; code=$?; ls -A "$disk" >"$listing"; exit $code'
-    command = ["unshare", "--mount", "--map-root-user", "bash", "-c", script, "full_disk", disk]
+    script = 'mount -t tmpfs -o size=64k none "$disk" || exit 77; "$@"; code=$?; ls -A "$disk" >"$listing"; exit $code'
+    command = ["unshare", "--mount", "--map-root-user", "bash", "-c", script, "full_disk"]
     answer = subprocess.run(
         [*command, sys.executable, "-m", "ulmpipe", *call],
         cwd=folder,

@@ -67,7 +67,7 @@ def noise_level(
     Parameters
     ----------
     snr_db : float
-        Peak of the echo of a bubble of reflectivity 1 at the elevation focus, on its loudest element, over the noise RMS.
+        Peak echo of a bubble of reflectivity 1 at the elevation focus, on its loudest element, over the noise RMS.
     """
     focus = probe.elevation_focus
     start_time, n_samples = receive_window(

@@ -56,7 +56,7 @@ def fine_axis(axis: NDArray[np.float64], upsampling: int) -> NDArray[np.float64]
     return fine
 
 
-def fine_geometry(attributes: Parameters, upsampling: int) -> dict[str, dict[str, float]]:
+def fine_geometry(attributes: Parameters, upsampling: int) -> dict[str, Any]:
     """Spacing and origin of the fine grid over an array of images, from that array's own."""
     spacing, origin = attributes["spacing"], attributes["origin"]
     first = (upsampling - 1) / (2 * upsampling)

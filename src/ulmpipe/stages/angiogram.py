@@ -28,10 +28,6 @@ def run(
     filtered = open_store(correlation, "power_doppler", "power_unfiltered")
     spacing, origin = filtered["power_doppler"].attrs["spacing"], filtered["power_doppler"].attrs["origin"]
     upsampling = parameters["targets"]["upsampling"]
-    fine_spacing = {axis: spacing[axis] / upsampling for axis in ("z", "x")}
-    fine_origin = {
-        axis: origin[axis] - spacing[axis] * (upsampling - 1) / (2 * upsampling) for axis in ("z", "x")
-    }
     with new_store(angiogram, provenance=provenance("angiogram", parameters)) as store:
         store.attrs["n_blocks"] = len(found)
         for method, detections in (("network", network), ("expert", expert)):

@@ -26,7 +26,8 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
     made = provenance("vessel_graph", parameters)
     dilated = dilate(native, parameters["dilation"])
     write_graph(graph, dilated, provenance=made)
-    table = measure(native, side=parameters["cube"])
+    measured = measure(native, side=parameters["cube"])
+    table = {name: value if np.isfinite(value) else None for name, value in measured.items()}  # JSON has no NaN
     write_json(morphometry, {"morphometry": table, "provenance": made})
     figure = vessel_figure(dilated, title=parameters["name"])
     with complete_or_absent(picture) as temporary:
