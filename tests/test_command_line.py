@@ -56,9 +56,9 @@ def test_a_user_s_mistake_is_one_line_without_traceback(stage, capsys):
     [
         OSError(errno.ENOSPC, "No space left on device"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
-        RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"),
+        RuntimeError('Error while serializing: I/O error: No space left on device (os error 28)'),
     ],
-    ids=["disk", "quota", "torch"],
+    ids=["disk", "quota", "safetensors"],
 )
 def test_a_full_disk_is_one_line(stage, capsys, error):
     def run(parameters):

@@ -99,24 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(given.pop("parameters"), **{name: value for name, value in given.items() if value is not None})
     except InputError as error:
-        print(f"error in {stage}: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
     except Exception as error:
         if not _is_disk_full(error):
             raise
-        print(
-            f"error in {stage}: no space left on the disk; nothing half-written was kept ({error})",
-            file=sys.stderr,
-        )
-        return 2
-    return 0
+        message = f"no space left on the disk; nothing half-written was kept ({error})"
+    else:
+        return 0
+    # only here: open progress bars have ended with the exception, and this line is the last one
+    print(f"error in {stage}: {message}", file=sys.stderr)
+    return 2
 
 
 def _is_disk_full(error: Exception) -> bool:
-    """Whether an error means a full disk or quota; torch and safetensors tell it in words of their own."""
+    """Whether an error means a full disk or quota; safetensors tells it in words of its own."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return any(words in str(error) for words in ("No space left", "file write failed", "StorageFull"))
+    return any(words in str(error) for words in ("No space left", "StorageFull"))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def test_all_densities_share_one_scale_and_power_has_its_own():
         angiogram_figure(panels(), extent=EXTENT, title="", dynamic_range=25, colormap="magma")
     )
     assert truth.get_clim() == expert.get_clim() == network.get_clim()
-    assert power.get_clim() == (-25, 0)
+    assert power.get_array().min() >= -25
+    assert power.get_clim() == (pytest.approx(np.percentile(power.get_array(), 5)), 0)
     assert {image.get_cmap().name for image in (truth, power, expert, network)} == {"magma"}
     np.testing.assert_allclose(truth.get_array(), np.log1p(panels()[0].image))
     assert truth.get_clim()[1] == pytest.approx(np.log1p(np.percentile(4 * truth_counts(), 99.5)))

@@ -130,7 +130,7 @@ def test_through_snakemake_the_line_comes_last_and_the_earlier_graph_stays(tmp_p
     assert second.returncode != 0
     assert "Traceback" not in second.stdout
     last = second.stdout.strip().splitlines()[-1]
-    assert last.startswith("error in vessel_graph: mine.swc: ")
+    assert last.startswith("error in vessel_graph: mine.swc, line 5: parent")
     assert "77" in last
     assert {path: path.read_bytes() for path in outputs} == outputs
 

@@ -145,7 +145,7 @@ def say_last_why_jobs_failed(snakemake_log):
     for log in dict.fromkeys(re.findall(r"log: (\S+) \(check log", text)):
         lines = Path(log).read_text().splitlines() if Path(log).is_file() else []
         known = [line for line in lines if line.startswith("error in ")]
-        unknown = f"{log}: {lines[-1] if lines else 'nothing written'}"
-        messages |= dict.fromkeys(known[-1:] or [f"a job ended unexpectedly, see {unknown}"])
+        others = [line for line in lines if " % |" not in line] or ["killed, perhaps for want of memory"]
+        messages |= dict.fromkeys(known[-1:] or [f"a job ended unexpectedly, see {log}: {others[-1]}"])
     if messages:
         atexit.register(print, *messages, sep="\n", file=sys.stderr)

@@ -71,7 +71,7 @@ def angiogram_figure(
     colormap
         Matplotlib's name of it, for densities and power alike.
     dynamic_range
-        dB of power shown.
+        Most dB of power shown; fewer where the noise floor (5th percentile) is higher.
     panel_width
         Inches; the height follows from the extent.
     dpi
@@ -217,7 +217,8 @@ def _show(
         power = np.asarray(panel.image, dtype=np.float64)
         highest = power.max() if power.max() > 0 else 1.0
         shown = 10 * np.log10(np.maximum(power / highest, 10 ** (-dynamic_range / 10)))
-        low, high, interpolation = -dynamic_range, 0.0, "bilinear"
+        # black is the noise between the vessels, if that is less far down than asked for
+        low, high, interpolation = float(np.percentile(shown, 5)), 0.0, "bilinear"
     return axes.imshow(
         shown,
         cmap=colormap,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import math
 import os
@@ -284,8 +285,14 @@ class _State:
         own = {name: getattr(self, name) for name in ("epoch", "history", "best_loss", "best_weights")}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.partial")
-        torch.save({**content, **own, "fingerprint": fingerprint}, temporary)
-        os.replace(temporary, path)
+        whole = io.BytesIO()  # written by Python, which says plainly when the disk is full
+        torch.save({**content, **own, "fingerprint": fingerprint}, whole)
+        try:
+            temporary.write_bytes(whole.getbuffer())
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def resume(self, path: Path, fingerprint: str) -> None:
         """Go on from a checkpoint if there is one of this fingerprint."""
