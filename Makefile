@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: install angio test lint bench clean
+.PHONY: install angio tiny test lint documents bench clean
 
 install: $(VENV)/.installed
 
@@ -16,14 +16,23 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 angio: install
 	snakemake --cores all results/angio_20MB.png
 
+# the whole chain at its smallest, anew
+tiny: install
+	rm -rf results/tiny
+	snakemake --cores all results/tiny/angio_20MB.png --configfile config/tiny.yaml
+
 test: install
 	pytest -m "not gpu and not slurm and not long"
 
 lint: install
 	ruff check .
-	ruff format --check .
+	ruff format --check src tests benchmarks
 	mypy
 	snakemake --lint
+
+# docs/configuration.md and the schema, from src/ulmpipe/configuration and config/config.yaml
+documents: install
+	python -m ulmpipe.configuration
 
 bench: install
 	python -m benchmarks

@@ -56,7 +56,7 @@ def test_a_user_s_mistake_is_one_line_without_traceback(stage, capsys):
     [
         OSError(errno.ENOSPC, "No space left on device"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
-        RuntimeError('Error while serializing: I/O error: No space left on device (os error 28)'),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ],
     ids=["disk", "quota", "safetensors"],
 )
@@ -68,6 +68,14 @@ def test_a_full_disk_is_one_line(stage, capsys, error):
     said = capsys.readouterr().err
     assert said.startswith("error in register: no space left on the disk; nothing half-written was kept")
     assert said.count("\n") == 1
+
+
+def test_an_interruption_is_one_line(stage, capsys):
+    def run(parameters):
+        raise KeyboardInterrupt
+
+    assert stage(run)() == 2
+    assert capsys.readouterr().err == "error in register: interrupted; nothing half-written was kept\n"
 
 
 def test_a_crash_of_ours_keeps_its_traceback(stage):

@@ -10,11 +10,13 @@ SOURCES = {
     "__init__.py": "__version__ = '1'\n",
     "stages/__init__.py": "",
     "stages/image.py": (
-        '"""Image."""\nfrom ulmpipe.wave import speed\n\n\ndef run():\n    """Run."""\n    return speed()\n'
+        '"""Image."""\nfrom ulmpipe.progress import BAR\nfrom ulmpipe.wave import speed\n\n\n'
+        'def run():\n    """Run."""\n    return speed()\n'
     ),
     "wave.py": "from ulmpipe import constant\n\n\ndef speed():\n    return constant.C\n",
     "constant.py": "C = 1540.0\n",
     "unrelated.py": "A = 1\n",
+    "progress.py": "BAR = '#'\n",
 }
 
 
@@ -56,8 +58,10 @@ def test_a_change_counts(package, change):
         {"stages__image": "# why\n" + SOURCES["stages/image.py"].replace("\n\n\n", "\n\n\n\n\n")},
         {"wave": SOURCES["wave.py"].replace("constant.C", "(\n        constant.C\n    )")},
         {"unrelated": "A = 2\n"},
+        {"progress": "BAR = '='\n"},
+        {"__init__": "__version__ = '2'\n"},
     ],
-    ids=["docstring", "comment", "layout", "a module it does not import"],
+    ids=["docstring", "comment", "layout", "a module it does not import", "progress bars", "a release"],
 )
 def test_a_change_that_changes_no_result_does_not_count(package, change):
     assert package("before") == package("after", **change)

@@ -100,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(given.pop("parameters"), **{name: value for name, value in given.items() if value is not None})
     except InputError as error:
         message = str(error)
+    except KeyboardInterrupt:
+        message = "interrupted; nothing half-written was kept"
     except Exception as error:
         if not _is_disk_full(error):
             raise

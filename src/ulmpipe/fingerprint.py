@@ -9,6 +9,8 @@ from pathlib import Path
 
 PACKAGE = "ulmpipe"
 ROOT = Path(__file__).parent
+# seen by people only; the package's own __init__ holds the version, and a release is no reason to compute again
+WITHOUT_INFLUENCE = {"__init__.py", "errors.py", "progress.py"}
 
 
 def _module_file(root: Path, name: str) -> Path | None:
@@ -83,8 +85,7 @@ def _fingerprint(module: str, root: Path) -> str:
     waiting = [module]
     while waiting:
         path = _module_file(root, waiting.pop())
-        # the package's own __init__ holds the version: a release alone is no reason to compute again
-        if path is None or path in found or path == root / "__init__.py":
+        if path is None or path in found or (path.parent == root and path.name in WITHOUT_INFLUENCE):
             continue
         found[path], imported = _parsed(path)
         waiting += sorted(imported)

@@ -81,6 +81,13 @@ def commands(folder: Path, changes: Mapping[str, Any], targets: tuple[str, ...] 
         return {_name(job): job.shellcmd for job in jobs if job.output}
 
 
+def all_rules(folder: Path) -> list[Any]:
+    """Every rule of the workflow."""
+    with _workflow(folder, None, DAGSettings()) as (api, workflow):
+        api.execute_workflow(executor="dryrun")
+        return list(workflow.rules)
+
+
 @contextmanager
 def _workflow(
     folder: Path, changes: Mapping[str, Any] | None, settings: DAGSettings, *, notemp: bool = False

@@ -14,7 +14,7 @@ import pytest
 from dry_runs import ROOT, prepare, pretend, would_run
 from small_run import SMALL, run_stages, stage_arguments
 
-from ulmpipe.io.stores import open_store
+from ulmpipe.io.stores import alone, open_store
 
 # ends the process, without a word, when the first block is written
 KILLED_IN_A_BLOCK = """
@@ -151,6 +151,27 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(half_way, tmp_path, job, out
     assert listing.read_text() == ""
 
 
+def test_a_second_run_in_the_same_folder_is_refused_in_one_line(tmp_path):
+    prepare(tmp_path)
+    command = [
+        "snakemake",
+        "--cores",
+        "1",
+        "--nolock",
+        "--snakefile",
+        ROOT / "Snakefile",
+        "results/point_spread.zarr",
+    ]
+    with alone(tmp_path / "results/run"):
+        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode != 0
+    assert second.stderr.strip().splitlines()[-1] == (
+        "error: another run is at work in results (results/run: "
+        f"process {os.getpid()} is writing it, perhaps of a run that was stopped; let it end, or end it)"
+    )
+    assert not (tmp_path / "results/point_spread.zarr").exists()
+
+
 @pytest.mark.long
 def test_a_whole_run_that_was_killed_is_ended_by_the_same_command(tmp_path):
     prepare(tmp_path)
@@ -163,7 +184,10 @@ def test_a_whole_run_that_was_killed_is_ended_by_the_same_command(tmp_path):
         assert run.poll() is None
         time.sleep(0.2)
     os.killpg(run.pid, signal.SIGKILL)
-    finished = {path: path.stat().st_mtime for path in tmp_path.glob("results/tiny/*/*.zarr/zarr.json")}
+    stores = ("point_spread", "trajectories/synthetic_1", "trajectories/synthetic_3_20MB")
+    finished = {
+        path: path.stat().st_mtime for path in (tmp_path / f"results/tiny/{store}.zarr" for store in stores)
+    }
     subprocess.run(command, cwd=tmp_path, check=True)
     assert (tmp_path / "results/tiny/angio_20MB.png").stat().st_size > 10_000
     assert {path: path.stat().st_mtime for path in finished} == finished

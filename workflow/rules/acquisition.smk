@@ -37,7 +37,14 @@ rule ground_truth:
         ground_truth=directory(f"{results}/ground_truth/{{acquisition}}.zarr"),
     params:
         parameters=lambda wildcards: acquisition_given(
-            "ground_truth", wildcards, "probe", "medium", "beamforming", "flow", "tissue", "targets"
+            "ground_truth",
+            wildcards,
+            "probe",
+            "medium",
+            "flow",
+            "tissue",
+            "targets",
+            beamforming={"pixel": settings.beamforming.pixel},  # no truth depends on how images are made
         ),
     log:
         f"{results}/logs/ground_truth/{{acquisition}}.log",

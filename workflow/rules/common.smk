@@ -111,7 +111,7 @@ def phase_parameters(wildcards):
 # ---------------------------------------------------------------- acquisitions
 
 
-def acquisition_given(stage, wildcards, *names):
+def acquisition_given(stage, wildcards, *names, **more):
     return given(
         stage,
         "seed",
@@ -122,6 +122,7 @@ def acquisition_given(stage, wildcards, *names):
         side=settings.volumes.cube * settings.volumes.dilation,
         acquisition=sections["acquisitions"][wildcards.acquisition],
         largest_concentration_per_mm3=settings.largest_concentration_per_mm3,
+        **more,
     )
 
 
@@ -133,9 +134,9 @@ def own_results():
     lock = ExitStack()
     atexit.register(lock.close)
     try:
-        lock.enter_context(alone(Path(results)))
+        lock.enter_context(alone(Path(results) / "run"))
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: another run is at work in {results} ({error})")
 
 
 def say_last_why_jobs_failed(snakemake_log):

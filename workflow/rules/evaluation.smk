@@ -13,7 +13,9 @@ rule score:
     output:
         scores=f"{results}/scores_{{acquisition}}.json",
     params:
-        parameters=given("score", "beamforming", "targets", "evaluation"),
+        parameters=given(
+            "score", "targets", "evaluation", beamforming={"pixel": settings.beamforming.pixel}
+        ),
     log:
         f"{results}/logs/score/{{acquisition}}.log",
     benchmark:

@@ -104,7 +104,7 @@ def simulate_channel_data(
     absent = ~(np.isfinite(places).all(axis=-1) & (places[..., 2] >= 0))
     if absent.all():
         return np.zeros(shape, dtype=np.complex64)
-    workers = workers or int(os.environ.get("NUMBA_NUM_THREADS", 0)) or os.cpu_count() or 1
+    workers = workers or int(os.environ.get("NUMBA_NUM_THREADS", "0")) or os.cpu_count() or 1
     chosen = _choose_backend(backend)
     n_lanes = LANES * math.ceil(probe.n_elements / LANES)
     lattice = elevation_lattice(probe, transmit, window, n_lanes, speed_of_sound)

@@ -16,7 +16,7 @@ from ulmpipe.acoustics.simus_reference import elevation_factor, probe_spectrum, 
 from ulmpipe.errors import InputError
 
 N_FREQUENCIES = 48  # of the band average; 400 give the same three digits
-N_DEPTHS, N_ELEVATIONS = 17, 401  # of the table behind `half_thickness`
+N_ELEVATIONS = 401  # tried by `half_thickness`
 
 
 def elevation_gain(
@@ -73,12 +73,10 @@ def half_thickness(
 ) -> NDArray[np.float64]:
     """Elevation at which the gain of a bubble falls below a limit: half the thickness of the imaged slice, m.
 
-    Interpolated in a table, for the many bubbles of a simulation.
-
     Parameters
     ----------
     z : array_like
-        Depths, m; NaN stays NaN.
+        Depths, m.
     probe, transmit
         The band is that of the pulse's echo.
     gain : float
@@ -88,16 +86,11 @@ def half_thickness(
     speed_of_sound : float
         m/s.
     """
-    z = np.asarray(z, dtype=np.float64)
-    if not np.isfinite(z).any():
-        return np.full(z.shape, np.nan)
-    depths = np.linspace(np.nanmin(z), np.nanmax(z), N_DEPTHS)
     elevations = np.linspace(0.0, greatest, N_ELEVATIONS)
-    gains = elevation_gain(elevations, depths[:, None], probe, transmit, speed_of_sound=speed_of_sound)
-    below = gains < gain
-    first = np.where(below.any(axis=1), below.argmax(axis=1), N_ELEVATIONS - 1)
-    limit: NDArray[np.float64] = np.interp(z, depths, elevations[first])
-    return limit
+    depths = np.asarray(z, dtype=np.float64)[..., None]
+    below = elevation_gain(elevations, depths, probe, transmit, speed_of_sound=speed_of_sound) < gain
+    first = np.where(below.any(axis=-1), below.argmax(axis=-1), N_ELEVATIONS - 1)
+    return elevations[first]
 
 
 def apparent_depth(

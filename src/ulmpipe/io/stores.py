@@ -8,6 +8,7 @@ Readers refuse a store without them, or with chunks cut short or lost: zarr itse
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -46,7 +47,6 @@ def complete_or_absent(path: str | Path) -> Iterator[Path]:
         If another process is writing the same path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix is kept: writers such as matplotlib choose the format by it
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     with alone(path):
@@ -72,6 +72,7 @@ def alone(path: Path) -> Iterator[None]:
     InputError
         If another process holds it.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -112,8 +113,12 @@ def _commit() -> str:
     return answer.stdout.strip()
 
 
-def provenance(stage: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What an output carries about its making: program, version, commit, stage and parameters (the seed among them)."""
+def provenance(stage: str, parameters: Mapping[str, Any], *inputs: str | Path) -> dict[str, Any]:
+    """What an output carries about its making.
+
+    Program, version, commit, stage, parameters (the seed among them), and of each input the identity: what it was made
+    by, back to the first stage, or its bytes if nobody said.
+    """
     from ulmpipe import __version__
 
     return {
@@ -123,7 +128,32 @@ def provenance(stage: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "stage": stage,
         "parameters": dict(parameters),
+        "inputs": {str(path): identity(path) for path in inputs},
     }
+
+
+def identity(path: str | Path) -> str:
+    """A hash of how a file or store came to be: stage, parameters and identities of its inputs; of its bytes otherwise.
+
+    Version and commit do not count: the parameters hold a fingerprint of the source that made it.
+    """
+    path = Path(path)
+    made: Any = None
+    if path.is_dir():
+        made = open_store(path).attrs.get("provenance")
+    elif path.suffix == ".json":
+        made = read_json(path).get("provenance")
+    if made is None:
+        return _bytes_identity(path)
+    content = [made["stage"], made["parameters"], sorted(made["inputs"].values())]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _bytes_identity(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 @contextmanager
@@ -228,7 +258,9 @@ def open_store(path: str | Path, *arrays: str) -> Any:
     for name in arrays:
         if name not in group:
             raise InputError(f"{path}: array '{name}' is missing; expected {', '.join(arrays)}")
-    contents: Any = group.attrs["contents"]
+    contents: Any = group.attrs.get("contents")
+    if not isinstance(contents, dict):
+        raise InputError(f"{path}: no list of its contents, made by another version; delete it and make it again")
     for name, expected in contents.items():
         found = _files(path / name)
         if found != expected:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 
-from ulmpipe.acoustics.slice_thickness import half_thickness
 from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, VelocityLaw, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import solve_flow
 from ulmpipe.io.stores import read_block
 from ulmpipe.randomness import generator
-from ulmpipe.stages._scan import Parameters, event_times, probe_of, transmit_of
+from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.vessels.graph import VesselGraph
 
 PER_MM3 = 1e9
@@ -50,19 +47,3 @@ def read_bubbles(store: Any, block: int, *, concentration_per_mm3: float) -> Bub
         name: read_block(store[name], block)[:, kept] for name in ("position", "velocity", "vessel", "life")
     }
     return Bubbles(rank=rank[kept], **columns)
-
-
-def is_visible(position: NDArray[np.floating], parameters: Parameters) -> NDArray[np.bool_]:
-    """Which bubbles return enough to count, by their elevation gain (section `targets`)."""
-    limit_db = parameters["targets"]["visibility_db"]
-    if limit_db is None:
-        return np.ones(position.shape[:-1], bool)
-    limit = half_thickness(
-        position[..., 2],
-        probe_of(parameters),
-        transmit_of(parameters),
-        gain=10 ** (limit_db / 20),
-        greatest=parameters["side"],
-        speed_of_sound=parameters["medium"]["speed_of_sound"],
-    )
-    return np.asarray(np.abs(position[..., 1]) < limit)

@@ -15,7 +15,7 @@ from ulmpipe.io.stores import open_store, read_block
 from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
 

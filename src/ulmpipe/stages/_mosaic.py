@@ -12,7 +12,7 @@ from ulmpipe.flow.bubbles import Bubbles
 from ulmpipe.phantom import Mosaic, TissueMotion, lay_mosaic, place_bubbles, random_motion, rigid_drift
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import read_bubbles
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 DRIFT_MEMORY = 8.0  # blocks over which the drift keeps its direction
 

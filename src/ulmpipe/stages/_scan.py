@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.receiver import receive_window
 from ulmpipe.beamforming.das import Grid
-
-Parameters = Mapping[str, Any]
-
+from ulmpipe.stages._parameters import Parameters
 
 def probe_of(parameters: Parameters) -> Probe:
     """The probe of the section `probe`."""
@@ -28,14 +25,6 @@ def transmit_of(parameters: Parameters) -> PlaneWaves:
         transmit_frequency=sequence["transmit_frequency"],
         n_cycles=sequence["n_cycles"],
     )
-
-
-def event_times(parameters: Parameters) -> NDArray[np.float64]:
-    """Times of the transmissions of a block, (frame, angle), s."""
-    sequence = parameters["sequence"]
-    frames = np.arange(sequence["frames_per_block"]) / sequence["frame_rate"]
-    angles = np.arange(len(sequence["angles_deg"])) / sequence["pulse_repetition_frequency"]
-    return frames[:, None] + angles
 
 
 def square_grid(*, width: float, height: float, depth: float, lateral: float = 0.0, pixel: float) -> Grid:

@@ -9,7 +9,8 @@ import numpy as np
 from ulmpipe.angiogram import accumulate, mean_power
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_json
 from ulmpipe.stages._detections import read_scores
-from ulmpipe.stages._scan import Parameters, fine_geometry
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import fine_geometry
 
 
 def run(

@@ -9,7 +9,8 @@ import numpy as np
 from ulmpipe.beamforming.das import delay_and_sum
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_block
 from ulmpipe.progress import progress
-from ulmpipe.stages._scan import Parameters, probe_of, receiving, square_grid, transmit_of
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import probe_of, receiving, square_grid, transmit_of
 
 
 def run(parameters: Parameters, *, channel_data: Path, iq: Path) -> None:

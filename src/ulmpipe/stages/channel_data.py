@@ -20,7 +20,8 @@ from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3
 from ulmpipe.stages._mosaic import Field, block_bubbles, drift_of, field_of, mosaic_of, motion_of
-from ulmpipe.stages._scan import Parameters, event_times, probe_of, receiving, transmit_of, window_of
+from ulmpipe.stages._parameters import Parameters, event_times
+from ulmpipe.stages._scan import probe_of, receiving, transmit_of, window_of
 
 TISSUE_MARGIN = 0.2e-3  # of tissue beyond the field, so that its border is as bright as its middle
 HEADROOM = 2.0  # of the integers over the first block's largest sample

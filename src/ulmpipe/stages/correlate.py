@@ -11,7 +11,7 @@ from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_block
 from ulmpipe.progress import progress
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 
 def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Path) -> None:

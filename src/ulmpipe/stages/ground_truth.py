@@ -15,7 +15,8 @@ from ulmpipe.phantom import Mosaic, motion_path, rotate
 from ulmpipe.progress import progress
 from ulmpipe.stages._bubbles import draw_bubbles, is_visible, network_of
 from ulmpipe.stages._mosaic import block_bubbles, drift_of, field_of, mosaic_of, motion_of
-from ulmpipe.stages._scan import Parameters, event_times, fine_axis, square_grid
+from ulmpipe.stages._parameters import Parameters, event_times
+from ulmpipe.stages._scan import fine_axis, square_grid
 from ulmpipe.targets import track_map
 
 FAST = 0.4e-3  # m/s
@@ -23,7 +24,7 @@ CAPILLARY = 0.1e-3
 
 
 def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth: Path) -> None:
-    """Draw the tracks of every block in the frame of the first one, and the long reference of many more blocks."""
+    """Draw the tracks of every block in the frame of the tissue at rest, and the long reference of many more blocks."""
     bubbles = open_store(trajectories, "position", "rank")
     mosaic = mosaic_of(parameters)
     field, pixel = field_of(parameters), parameters["beamforming"]["pixel"]

@@ -7,7 +7,8 @@ from pathlib import Path
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import network_maps
-from ulmpipe.stages._scan import Parameters, fine_geometry
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import fine_geometry
 
 
 def run(parameters: Parameters, *, correlation: Path, model: Path, detections: Path, threads: int) -> None:

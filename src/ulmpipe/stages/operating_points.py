@@ -15,7 +15,7 @@ from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_b
 from ulmpipe.localization.localize import spread
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import expert_map, network_maps
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 THRESHOLDS = {
     "network": np.concatenate([[0.005, 0.01], np.arange(1, 49) * 0.02, [0.97, 0.98, 0.99, 0.995]]),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ulmpipe.beamforming.point_spread import point_spread_function
 from ulmpipe.io.stores import new_array, new_store, provenance
-from ulmpipe.stages._scan import Parameters, carrier_wavenumber, probe_of, receiving, transmit_of, window_of
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import carrier_wavenumber, probe_of, receiving, transmit_of, window_of
 
 
 def run(parameters: Parameters, *, point_spread: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ulmpipe.io.stores import open_store, provenance, write_json
 from ulmpipe.registration import estimate_drift
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 
 def run(parameters: Parameters, *, correlation: Path, shifts: Path) -> None:

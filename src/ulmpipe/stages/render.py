@@ -9,14 +9,15 @@ import numpy as np
 from ulmpipe.figures.angiograms import Panel, angiogram_figure, score_caption
 from ulmpipe.figures.diagnostics import drift_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, read_json
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 
 def run(
     parameters: Parameters, *, angiogram: Path, ground_truth: Path, scores: Path, picture: Path, drift: Path
 ) -> None:
     """Draw ground truth, power Doppler, expert and network side by side."""
-    maps, truth, results = open_store(angiogram), open_store(ground_truth, "tracks"), read_json(scores)
+    maps = open_store(angiogram, "network", "expert", "power_doppler")
+    truth, results = open_store(ground_truth, "tracks"), read_json(scores)
     power = maps["power_doppler"]
     pixel, origin = power.attrs["spacing"]["z"], power.attrs["origin"]
     n_z, n_x = power.shape[1:]

@@ -12,7 +12,7 @@ from ulmpipe.angiogram import register_maps
 from ulmpipe.evaluation.scores import all_ones, crop_border, evaluate, recall_at_matched_precision
 from ulmpipe.io.stores import open_store, provenance, read_json, write_json
 from ulmpipe.stages._detections import read_scores
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 
 CLASSES = ("fast", "slow", "capillary")
 
@@ -28,7 +28,7 @@ def run(
     scores: Path,
 ) -> None:
     """Score both methods alike: registered, bordered, thresholded as validation blocks said."""
-    truth = open_store(ground_truth, "tracks", "drift", *CLASSES)
+    truth = open_store(ground_truth, "tracks", "reference", "drift", *CLASSES)
     tracks, reference = truth["tracks"][:], truth["reference"][0]
     classes = {name: truth[name][:] for name in CLASSES}
     found = np.array(read_json(shifts)["shifts_pixels"])

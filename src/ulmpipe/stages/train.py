@@ -18,7 +18,7 @@ from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.inference import load_weights, save_weights
 from ulmpipe.network.training import COLUMNS, Row, TrainingSettings, train
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 from ulmpipe.targets import dilate_tracks
 
 MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again

@@ -30,16 +30,8 @@ from ulmpipe.phantom import (
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3, is_visible, read_bubbles
-from ulmpipe.stages._scan import (
-    Parameters,
-    event_times,
-    fine_axis,
-    probe_of,
-    receiving,
-    square_grid,
-    transmit_of,
-    window_of,
-)
+from ulmpipe.stages._parameters import Parameters, event_times
+from ulmpipe.stages._scan import fine_axis, probe_of, receiving, square_grid, transmit_of, window_of
 from ulmpipe.targets import track_map
 
 NOISE_FRAMES = 256  # beamformed once; each frame of a block is one of them with a random phase

@@ -10,7 +10,7 @@ from ulmpipe.io.graph_store import load_graph
 from ulmpipe.io.stores import new_array, new_store, provenance
 from ulmpipe.progress import progress
 from ulmpipe.stages._bubbles import count_bubbles, draw_bubbles, network_of
-from ulmpipe.stages._scan import Parameters, event_times
+from ulmpipe.stages._parameters import Parameters, event_times
 
 
 def run(parameters: Parameters, *, graph: Path, trajectories: Path) -> None:

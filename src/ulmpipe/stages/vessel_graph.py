@@ -11,7 +11,7 @@ from ulmpipe.flow.haemodynamics import is_tree
 from ulmpipe.io.graph_store import write_graph
 from ulmpipe.io.stores import complete_or_absent, provenance, write_json
 from ulmpipe.randomness import generator
-from ulmpipe.stages._scan import Parameters
+from ulmpipe.stages._parameters import Parameters
 from ulmpipe.vessels.branches import join_open_ends
 from ulmpipe.vessels.graph import VesselGraph, check_graph, cut_cube, dilate
 from ulmpipe.vessels.morphometry import morphometry as measure
@@ -27,7 +27,8 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
     dilated = dilate(native, parameters["dilation"])
     write_graph(graph, dilated, provenance=made)
     measured = measure(native, side=parameters["cube"])
-    table = {name: value if np.isfinite(value) else None for name, value in measured.items()}  # JSON has no NaN
+    # JSON has no NaN
+    table = {name: value if np.isfinite(value) else None for name, value in measured.items()}
     write_json(morphometry, {"morphometry": table, "provenance": made})
     figure = vessel_figure(dilated, title=parameters["name"])
     with complete_or_absent(picture) as temporary:
