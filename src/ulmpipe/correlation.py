@@ -114,7 +114,7 @@ def from_channels(channels: NDArray[np.float16]) -> NDArray[np.complex64]:
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
-def _local_energy(images, scale, half_z, half_x, energy, frame_energy):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _local_energy(images, scale, half_z, half_x, energy, frame_energy):  # type: ignore[no-untyped-def]
     """Window sums of |iq|², along x then along z; no running differences, which could come out too small."""
     n_frames, n_z, n_x = images.shape
     for frame in numba.prange(n_frames):
@@ -143,7 +143,7 @@ def _local_energy(images, scale, half_z, half_x, energy, frame_energy):  # type:
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
-def _correlate(images, scale, psf_real, psf_imag, energy, floor, guard, chi):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _correlate(images, scale, psf_real, psf_imag, energy, floor, guard, chi):  # type: ignore[no-untyped-def]
     n_frames, n_z, n_x = images.shape
     half_z, half_x = psf_real.shape[0] // 2, psf_real.shape[1] // 2
     for frame in numba.prange(n_frames):

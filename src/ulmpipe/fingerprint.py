@@ -53,7 +53,7 @@ def _imported_names(tree: ast.Module) -> set[str]:
     return {name for name in names if name == PACKAGE or name.startswith(PACKAGE + ".")}
 
 
-def source_fingerprint(module: str, *, root: Path | None = None) -> str:
+def source_fingerprint(module: str, *, root: Path | None = None, ignoring: tuple[str, ...] = ()) -> str:
     """Hash a module and, transitively, what it imports of this package.
 
     Comments, docstrings and layout do not count: only what the program does.
@@ -64,13 +64,15 @@ def source_fingerprint(module: str, *, root: Path | None = None) -> str:
         Dotted name, for example ``"ulmpipe.stages.trajectories"``.
     root : Path, optional
         Folder of the package; its own by default.
+    ignoring : tuple of str
+        Folders of the package that do not count.
 
     Returns
     -------
     str
         16 hexadecimal digits.
     """
-    return _fingerprint(module, root or ROOT)
+    return _fingerprint(module, root or ROOT, ignoring)
 
 
 @cache
@@ -80,12 +82,14 @@ def _parsed(path: Path) -> tuple[str, frozenset[str]]:
 
 
 @cache
-def _fingerprint(module: str, root: Path) -> str:
+def _fingerprint(module: str, root: Path, ignoring: tuple[str, ...]) -> str:
     found: dict[Path, str] = {}
     waiting = [module]
     while waiting:
         path = _module_file(root, waiting.pop())
         if path is None or path in found or (path.parent == root and path.name in WITHOUT_INFLUENCE):
+            continue
+        if path.relative_to(root).parts[0] in ignoring:
             continue
         found[path], imported = _parsed(path)
         waiting += sorted(imported)

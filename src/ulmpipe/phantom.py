@@ -108,7 +108,9 @@ def lay_mosaic(rng: np.random.Generator, *, n_x: int, n_z: int, side: float, dep
     InputError
         If there is no tile or there are more than the cube has symmetries.
     """
+    # of two that differ only across the image plane, one: they look alike
     symmetries = cube_symmetries()
+    symmetries = symmetries[symmetries[:, 1].sum(axis=-1) > 0]
     if n_x < 1 or n_z < 1 or n_x * n_z > len(symmetries):
         raise InputError(f"mosaic is {n_x} × {n_z} tiles, expected from 1 to {len(symmetries)} in all")
     column, row = np.tile(np.arange(n_x), n_z), np.repeat(np.arange(n_z), n_x)

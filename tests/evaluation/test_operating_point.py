@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation import choose_threshold, precision_recall_dice, sweep_thresholds, tune
+from ulmpipe.evaluation import choose_threshold, precision_recall_dice, sweep_thresholds
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
@@ -47,13 +47,6 @@ def test_the_union_of_noisy_blocks_asks_for_a_higher_threshold_than_a_block():
     assert together.threshold > single.threshold + 0.05
 
 
-def test_the_better_variant_wins(blocks):
-    scores, truths = blocks
-    perfect = np.where(truths, 0.9, 0.0)
-    point = tune({"radius 0": scores, "radius 1": perfect}, truths, thresholds=THRESHOLDS)
-    assert (point.variant, point.dice, point.threshold) == ("radius 1", 1.0, pytest.approx(0.05))
-
-
 def test_wrong_input_is_refused(blocks):
     scores, truths = blocks
     for thresholds in ([], [0.0, 0.5], [0.5, 0.4]):
@@ -63,5 +56,3 @@ def test_wrong_input_is_refused(blocks):
         sweep_thresholds(scores[0], truths[0], thresholds=THRESHOLDS)
     with pytest.raises(InputError, match="criterion"):
         choose_threshold(sweep_thresholds(scores, truths, thresholds=THRESHOLDS), criterion="matthews")
-    with pytest.raises(InputError, match="variants"):
-        tune({}, truths, thresholds=THRESHOLDS)

@@ -42,8 +42,9 @@ rule ground_truth:
             "probe",
             "medium",
             "flow",
-            "tissue",
-            "targets",
+            "classes",
+            targets=without("targets", "dilation_radius"),
+            tissue={key: sections["tissue"][key] for key in ("motion_amplitude", "motion_frequency")},
             beamforming={"pixel": settings.beamforming.pixel},  # no truth depends on how images are made
         ),
     log:

@@ -38,13 +38,20 @@ wildcard_constraints:
     method="expert|network",
 
 
+def without(name, *keys):
+    """A section of the configuration, less what a stage does not use."""
+    return {key: value for key, value in sections[name].items() if key not in keys}
+
+
 def given(stage, *names, **more):
     """The one params value of a rule: its own sections of the configuration and the fingerprint of its source.
 
     One value, because Snakemake compares params as a set: two numbers that change places would go unnoticed.
     """
     content = {name: sections[name] for name in names} | more
-    content["source"] = source_fingerprint(f"ulmpipe.stages.{stage}")
+    # how a loss curve is drawn is no reason to train again
+    ignoring = () if stage == "render" else ("figures",)
+    content["source"] = source_fingerprint(f"ulmpipe.stages.{stage}", ignoring=ignoring)
     return json.dumps(content, sort_keys=True)
 
 

@@ -14,8 +14,7 @@ rule score:
         scores=f"{results}/scores_{{acquisition}}.json",
     params:
         parameters=given(
-            "score", "targets", "evaluation", beamforming={"pixel": settings.beamforming.pixel}
-        ),
+            "score", "evaluation", beamforming={"pixel": settings.beamforming.pixel}, targets={"upsampling": settings.targets.upsampling}),
     log:
         f"{results}/logs/score/{{acquisition}}.log",
     benchmark:

@@ -34,7 +34,9 @@ rule correlate:
     output:
         correlation=directory(f"{results}/correlation/{{acquisition}}.zarr"),
     params:
-        parameters=given("correlate", "clutter_filter", "correlation"),
+        parameters=given(
+            "correlate", "clutter_filter", correlation=without("correlation", "point_spread_shape")
+        ),
     log:
         f"{results}/logs/correlate/{{acquisition}}.log",
     benchmark:
@@ -83,7 +85,7 @@ rule infer:
     output:
         detections=directory(f"{results}/detections/{{acquisition}}_network.zarr"),
     params:
-        parameters=given("infer", "network", "inference", "targets"),
+        parameters=given("infer", "network", "inference", targets={"upsampling": settings.targets.upsampling}),
     log:
         f"{results}/logs/infer/{{acquisition}}.log",
     benchmark:
@@ -108,7 +110,7 @@ rule localize:
     output:
         detections=directory(f"{results}/detections/{{acquisition}}_expert.zarr"),
     params:
-        parameters=given("localize", "targets"),
+        parameters=given("localize", targets={"upsampling": settings.targets.upsampling}),
     log:
         f"{results}/logs/localize/{{acquisition}}.log",
     benchmark:
@@ -136,7 +138,7 @@ rule angiogram:
     output:
         angiogram=directory(f"{results}/angio_{{acquisition}}.zarr"),
     params:
-        parameters=given("angiogram", "targets"),
+        parameters=given("angiogram", targets={"upsampling": settings.targets.upsampling}),
     log:
         f"{results}/logs/angiogram/{{acquisition}}.log",
     benchmark:

@@ -55,7 +55,7 @@ rule operating_points:
             f"{results}/model/operating_points.png", caption="../report/operating_points.rst", category="Training"
         ),
     params:
-        parameters=given("operating_points", "network", "training_set", "targets", "inference", "evaluation"),
+        parameters=given("operating_points", "network", "inference", "evaluation", targets={"upsampling": settings.targets.upsampling}),
     log:
         f"{results}/logs/operating_points.log",
     benchmark:

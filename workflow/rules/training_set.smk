@@ -43,10 +43,8 @@ rule training_blocks:
             "correlation",
             "clutter_filter",
             "tissue",
-            "targets",
-            training_set={
-                key: value for key, value in sections["training_set"].items() if key != "blocks_per_shard"
-            },
+            targets=without("targets", "dilation_radius"),
+            training_set=without("training_set", "blocks_per_shard", "validation_blocks_per_volume"),
             name=wildcards.volume,
             side=settings.volumes.cube * settings.volumes.dilation,
             validation=wildcards.shard == "validation",

@@ -2,6 +2,8 @@
 
 
 rule vessel_graph:
+    # seconds of work; as a job of a cluster it would lose what `update` is to keep
+    localrule: True
     message:
         "Vessel graph {wildcards.volume}"
     input:

@@ -93,7 +93,7 @@ def simulate_samples(
 
 
 @lru_cache(maxsize=16)
-def _compile(  # noqa: PLR0917
+def _compile(
     n_lanes: int,
     tile: int,
     degree: int,
@@ -113,7 +113,7 @@ def _compile(  # noqa: PLR0917
     n_bins = first * second
 
     @numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
-    def kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    def kernel(  # type: ignore[no-untyped-def]
         positions, reflectivity, elements, delay_phases, spectrum_weights, directivity, wave_turns, nepers,
         table, intervals, steps, constants, forward, backward, samples,
     ):  # fmt: skip
@@ -281,7 +281,7 @@ def _find_intervals(position, elements, steps, n_intervals, tile_intervals):  # 
 
 
 @numba.njit(nogil=True, fastmath=True, cache=True)
-def _measure(position, elements, constants, tile_intervals, intervals, rows):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _measure(position, elements, constants, tile_intervals, intervals, rows):  # type: ignore[no-untyped-def]
     """Rows that do not change with frequency: argument of the polynomials, sin²θ, obliquity over distance."""
     x, y, z = position
     shortest, soft = constants
@@ -328,7 +328,7 @@ def _interpolate(table, row, i, weights, result):  # type: ignore[no-untyped-def
 
 
 @numba.njit(nogil=True, fastmath=True, cache=True)
-def _start_wave(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _start_wave(  # type: ignore[no-untyped-def]
     position, elements, shortest, turns, turns_step, nepers, nepers_step, rows
 ):
     """Set exp(−ikr − αr) at one frequency and its factor from bin to bin; turns and nepers per metre."""

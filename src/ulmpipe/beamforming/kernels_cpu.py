@@ -48,7 +48,7 @@ def beamform(
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def _beamform_blocks(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _beamform_blocks(  # type: ignore[no-untyped-def]
     data,
     taps,
     transmit_position,
@@ -78,7 +78,7 @@ def _beamform_blocks(  # type: ignore[no-untyped-def]  # noqa: PLR0917
 
 
 @numba.njit(cache=True, nogil=True)
-def _beamform_tile(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _beamform_tile(  # type: ignore[no-untyped-def]
     data,
     taps,
     transmit_position,
@@ -128,7 +128,7 @@ def _beamform_tile(  # type: ignore[no-untyped-def]  # noqa: PLR0917
 
 
 @numba.njit(cache=True, nogil=True)
-def _place(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _place(  # type: ignore[no-untyped-def]
     transmit_position, transmit_phase, receive_position, receive_phase, n_rows, member, start, weight
 ):
     """Where a channel's two samples lie and what multiplies them, per pixel; the range of rows in use."""
@@ -155,7 +155,7 @@ def _place(  # type: ignore[no-untyped-def]  # noqa: PLR0917
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _refine(samples, taps, first_row, last_row, n_lanes, coarse, fine, base):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _refine(samples, taps, first_row, last_row, n_lanes, coarse, fine, base):  # type: ignore[no-untyped-def]
     """Oversampled rows first_row to last_row of one channel, frames innermost, into fine."""
     oversampling, n_taps = taps.shape
     if oversampling == 1:

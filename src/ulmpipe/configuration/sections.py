@@ -7,6 +7,7 @@ step.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -167,6 +168,7 @@ class Tissue(_Section):
     density_per_mm3: Positive = Field(description="scatterers per mm³")
     motion_amplitude: NotNegative = Field(description="of the motion within a block, m")
     motion_frequency: Positive = Field(description="Hz")
+    margin: NotNegative = Field(description="of scatterers and bubbles simulated around the imaged field, m")
     n_states: Annotated[int, Field(ge=2, le=32)] = Field(
         description="displacement states simulated per block"
     )
@@ -244,6 +246,7 @@ class Phantom(_Section):
     )
     block_interval: Positive = Field(description="s")
     largest_drift: NotNegative = Field(description="rigid, over the acquisition, m")
+    drift_memory_blocks: Positive = Field(description="blocks over which the drift keeps its direction")
     reference_bubbles_per_mm3: Positive = Field(
         description="bubbles × blocks per mm³ that make the long ground truth"
     )
@@ -257,6 +260,22 @@ class Inference(_Section):
     crop: Annotated[int, Field(ge=0)] = Field(
         description="fine pixels cut off each window's output, sliding window only"
     )
+
+
+class Classes(_Section):
+    """Bubbles that are scored apart."""
+
+    fast_speed: Positive = Field(description="a bubble is fast above and slow below, m/s")
+    capillary_speed: Positive = Field(description="a bubble is capillary below, m/s")
+    elevation_edges: Annotated[list[NotNegative], Field(min_length=2)] = Field(
+        description="edges of the classes by distance from the image plane, ascending, m"
+    )
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if any(b <= a for a, b in pairwise(self.elevation_edges)):
+            raise ValueError(f"elevation_edges {self.elevation_edges}: expected ascending distances")
+        return self
 
 
 class Evaluation(_Section):
@@ -299,6 +318,7 @@ class Configuration(_Section):
     )
     phantom: Phantom
     inference: Inference
+    classes: Classes
     evaluation: Evaluation
     figure: FigureSection
 

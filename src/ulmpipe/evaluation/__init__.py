@@ -6,7 +6,6 @@ from ulmpipe.evaluation.operating_point import (
     Sweep,
     choose_threshold,
     sweep_thresholds,
-    tune,
 )
 from ulmpipe.evaluation.resolution import fourier_ring_correlation, resolution
 from ulmpipe.evaluation.scores import (
@@ -38,5 +37,4 @@ __all__ = [
     "resolution",
     "score",
     "sweep_thresholds",
-    "tune",
 ]

@@ -7,7 +7,6 @@ never the test volume's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +28,8 @@ class Sweep:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The variant of a method (such as its splat radius), its threshold, its Dice on the tuning blocks."""
+    """A threshold and the Dice it had on the tuning blocks."""
 
-    variant: str
     threshold: float
     dice: float
 
@@ -68,43 +66,13 @@ def sweep_thresholds(
     return Sweep(thresholds=values, per_block=per_block, accumulated=accumulated)
 
 
-def choose_threshold(sweep: Sweep, *, criterion: str = "per_block", variant: str = "") -> OperatingPoint:
+def choose_threshold(sweep: Sweep, *, criterion: str = "per_block") -> OperatingPoint:
     """The threshold of the highest Dice, per block or accumulated (the lowest one if several tie)."""
     if criterion not in CRITERIA:
         raise InputError(f"criterion: {criterion!r}, expected one of {', '.join(CRITERIA)}")
     dice = sweep.per_block if criterion == "per_block" else sweep.accumulated
     best = int(np.argmax(dice))
-    return OperatingPoint(variant=variant, threshold=float(sweep.thresholds[best]), dice=float(dice[best]))
-
-
-def tune(
-    variants: Mapping[str, NDArray[np.floating]],
-    truths: NDArray[np.bool_],
-    *,
-    thresholds: NDArray[np.floating],
-    criterion: str = "per_block",
-) -> OperatingPoint:
-    """The best variant of a method together with its best threshold (the first one if several tie).
-
-    Parameters
-    ----------
-    variants
-        Name → (block, z, x) score maps of the same blocks, for example ``{"radius 0": …, "radius 1": …}``.
-    truths, thresholds
-        As in `sweep_thresholds`.
-    criterion
-        ``"per_block"`` or ``"accumulated"``.
-
-    """
-    if not variants:
-        raise InputError("variants: none given, expected at least one stack of score maps")
-    points = [
-        choose_threshold(
-            sweep_thresholds(scores, truths, thresholds=thresholds), criterion=criterion, variant=name
-        )
-        for name, scores in variants.items()
-    ]
-    return max(points, key=lambda point: point.dice)
+    return OperatingPoint(threshold=float(sweep.thresholds[best]), dice=float(dice[best]))
 
 
 def _dice(

@@ -143,8 +143,15 @@ def identity(path: str | Path) -> str:
         made = open_store(path).attrs.get("provenance")
     elif path.suffix == ".json":
         made = read_json(path).get("provenance")
-    if made is None:
-        return _bytes_identity(path)
+    elif path.suffix == ".h5":
+        from ulmpipe.io.graph_store import load_provenance
+
+        made = load_provenance(path)
+    return _bytes_identity(path) if made is None else identity_of(made)
+
+
+def identity_of(made: Mapping[str, Any]) -> str:
+    """A hash of a provenance without what does not matter to the result, see `identity`."""
     content = [made["stage"], made["parameters"], sorted(made["inputs"].values())]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -260,7 +267,9 @@ def open_store(path: str | Path, *arrays: str) -> Any:
             raise InputError(f"{path}: array '{name}' is missing; expected {', '.join(arrays)}")
     contents: Any = group.attrs.get("contents")
     if not isinstance(contents, dict):
-        raise InputError(f"{path}: no list of its contents, made by another version; delete it and make it again")
+        raise InputError(
+            f"{path}: no list of its contents, made by another version; delete it and make it again"
+        )
     for name, expected in contents.items():
         found = _files(path / name)
         if found != expected:

@@ -68,12 +68,12 @@ def infer_sliding(
     window: int = 32,
     stride: int = 2,
     crop: int = 32,
-    threshold: float = 0.5,
     precision: str = "bfloat16",
     batch_size: int = 4,
-) -> NDArray[np.bool_]:
-    """Tracks by the paper's sliding window: each window's binary output cropped, and the logical OR of them
-    all.
+) -> NDArray[np.float32]:
+    """Track probability by the paper's sliding window: each window's output cropped, and the maximum of all.
+
+    Thresholded, the maximum is the logical OR of the thresholded windows, as the paper has it.
 
     Parameters
     ----------
@@ -84,15 +84,13 @@ def infer_sliding(
     crop : int
         Fine pixels cut off every side of a window's output; the paper's 32. Sides on the field's border are
         kept.
-    threshold : float
-        Probability above which a fine pixel is a track.
     batch_size : int
         Windows at once.
 
     Returns
     -------
     ndarray
-        (8Z, 8X) bool.
+        (8Z, 8X) float32 between 0 and 1.
 
     """
     field, height, width = _prepare(correlation)
@@ -102,25 +100,24 @@ def infer_sliding(
             f"expected a multiple of {_PIXELS} pixels, at least 1, and a crop that leaves something"
         )
     rows, columns = (_window_starts(size, window, stride) for size in field.shape[-2:])
-    tracks = np.zeros((UPSAMPLING * field.shape[-2], UPSAMPLING * field.shape[-1]), dtype=bool)
+    highest = np.zeros((UPSAMPLING * field.shape[-2], UPSAMPLING * field.shape[-1]), dtype=np.float32)
     places = [(row, column) for row in rows for column in columns]
     for first in range(0, len(places), batch_size):
         group = places[first : first + batch_size]
         windows = torch.stack(
             [field[..., row : row + window, column : column + window] for row, column in group]
         )
-        found = (_logits(network, windows, precision).sigmoid() > threshold).cpu().numpy()
-        for (row, column), window_tracks in zip(group, found, strict=True):
-            size = window_tracks.shape
+        found = _logits(network, windows, precision).sigmoid().cpu().numpy()
+        for (row, column), probability in zip(group, found, strict=True):
+            size = probability.shape
             top = 0 if row == 0 else crop
             left = 0 if column == 0 else crop
             bottom = size[0] - (0 if row == rows[-1] else crop)
             right = size[1] - (0 if column == columns[-1] else crop)
             row_0, column_0 = UPSAMPLING * row, UPSAMPLING * column
-            tracks[row_0 + top : row_0 + bottom, column_0 + left : column_0 + right] |= window_tracks[
-                top:bottom, left:right
-            ]
-    return tracks[: UPSAMPLING * height, : UPSAMPLING * width]
+            place = highest[row_0 + top : row_0 + bottom, column_0 + left : column_0 + right]
+            np.maximum(place, probability[top:bottom, left:right], out=place)
+    return highest[: UPSAMPLING * height, : UPSAMPLING * width]
 
 
 def save_weights(network: nn.Module, path: Path, *, metadata: dict[str, object]) -> None:

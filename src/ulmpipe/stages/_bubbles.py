@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, VelocityLaw, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import solve_flow
 from ulmpipe.io.stores import read_block

@@ -15,6 +15,7 @@ from ulmpipe.io.stores import open_store, read_block
 from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
+from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
 
 LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
@@ -49,10 +50,9 @@ def network_maps(
         channels = read_block(maps, block).astype(np.float32)
         if inference["mode"] == "whole_field":
             return infer_field(network, channels, precision=precision)
-        tracks = infer_sliding(
+        return infer_sliding(
             network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
         )
-        return tracks.astype(np.float32)
 
     n_blocks = maps.shape[0]
     with ThreadPoolExecutor(threads) as pool:
@@ -60,8 +60,16 @@ def network_maps(
             yield from pool.map(infer, range(first, min(first + threads, n_blocks)))
 
 
+def operated(scores: NDArray[np.float32], *, radius: int, rise: int) -> NDArray[np.float32]:
+    """Score map (z, x) with each detection spread over a disk and raised by whole fine pixels.
+
+    Off the image plane a bubble appears deeper than it is: a network learns by how much on average, the expert is told.
+    """
+    return np.asarray(shift_map(spread(scores, radius=radius), (-rise, 0)))
+
+
 def read_scores(detections: Path, point: Parameters) -> NDArray[np.float32]:
-    """Score maps (block, z, x) of a store as an operating point wants them: each localization spread over a disk."""
+    """Score maps (block, z, x) of a store as an operating point wants them."""
     scores = open_store(detections, "score")["score"]
     blocks = (read_block(scores, block).astype(np.float32) for block in range(scores.shape[0]))
-    return np.stack([spread(block, radius=point["radius"]) for block in blocks])
+    return np.stack([operated(block, radius=point["radius"], rise=point["rise"]) for block in blocks])

@@ -14,8 +14,6 @@ from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import read_bubbles
 from ulmpipe.stages._parameters import Parameters
 
-DRIFT_MEMORY = 8.0  # blocks over which the drift keeps its direction
-
 
 @dataclass(frozen=True)
 class Field:
@@ -51,7 +49,7 @@ def drift_of(parameters: Parameters) -> NDArray[np.float64]:
         generator(parameters["seed"], "drift", parameters["name"]),
         n_blocks=parameters["acquisition"]["n_blocks"],
         maximum=parameters["phantom"]["largest_drift"],
-        memory=DRIFT_MEMORY,
+        memory=parameters["phantom"]["drift_memory_blocks"],
     )
 
 

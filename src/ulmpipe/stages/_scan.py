@@ -12,6 +12,7 @@ from ulmpipe.acoustics.receiver import receive_window
 from ulmpipe.beamforming.das import Grid
 from ulmpipe.stages._parameters import Parameters
 
+
 def probe_of(parameters: Parameters) -> Probe:
     """The probe of the section `probe`."""
     return Probe(**parameters["probe"])

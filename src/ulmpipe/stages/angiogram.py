@@ -29,7 +29,12 @@ def run(
     filtered = open_store(correlation, "power_doppler", "power_unfiltered")
     spacing, origin = filtered["power_doppler"].attrs["spacing"], filtered["power_doppler"].attrs["origin"]
     upsampling = parameters["targets"]["upsampling"]
-    with new_store(angiogram, provenance=provenance("angiogram", parameters)) as store:
+    with new_store(
+        angiogram,
+        provenance=provenance(
+            "angiogram", parameters, network, expert, correlation, shifts, operating_points
+        ),
+    ) as store:
         store.attrs["n_blocks"] = len(found)
         for method, detections in (("network", network), ("expert", expert)):
             point = points[method]["accumulated"]

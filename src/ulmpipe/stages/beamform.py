@@ -20,7 +20,7 @@ def run(parameters: Parameters, *, channel_data: Path, iq: Path) -> None:
     image = parameters["beamforming"]
     grid = square_grid(**scan["field"], pixel=image["pixel"])
     n_blocks, n_frames = samples.shape[:2]
-    with new_store(iq, provenance=provenance("beamform", parameters)) as store:
+    with new_store(iq, provenance=provenance("beamform", parameters, channel_data)) as store:
         store.attrs["scan"] = scan
         images = new_array(
             store,

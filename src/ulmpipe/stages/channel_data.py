@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from ulmpipe.stages._mosaic import Field, block_bubbles, drift_of, field_of, mos
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import probe_of, receiving, transmit_of, window_of
 
-TISSUE_MARGIN = 0.2e-3  # of tissue beyond the field, so that its border is as bright as its middle
 HEADROOM = 2.0  # of the integers over the first block's largest sample
 LARGEST_INTEGER = 32767
 
@@ -36,7 +36,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
     tissue, seed = parameters["tissue"], parameters["seed"]
     n_blocks = parameters["acquisition"]["n_blocks"]
     times = event_times(parameters)
-    margin = TISSUE_MARGIN + parameters["phantom"]["largest_drift"] + tissue["motion_amplitude"]
+    margin = tissue["margin"] + parameters["phantom"]["largest_drift"] + tissue["motion_amplitude"]
     start_time, n_samples = window_of(
         parameters,
         half_width=field.width / 2 + margin,
@@ -59,7 +59,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
     )
     scatterers = tissue_scatterers(
         generator(seed, "tissue", parameters["name"]),
-        extent=(extent := _tissue_extent(parameters, field, TISSUE_MARGIN)),
+        extent=(extent := _tissue_extent(parameters, field)),
         n_scatterers=0
         if tissue["reflectivity_db"] is None
         else round(tissue["density_per_mm3"] * PER_MM3 * np.prod(np.ptp(extent, axis=1))),
@@ -67,7 +67,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
     )
     motion = motion_of(parameters)
 
-    with new_store(channel_data, provenance=provenance("channel_data", parameters)) as store:
+    with new_store(channel_data, provenance=provenance("channel_data", parameters, trajectories)) as store:
         store.attrs["scan"] = {
             **{name: parameters[name] for name in ("probe", "sequence", "medium")},
             "start_time": start_time,
@@ -112,12 +112,17 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
                     scale=scale,
                 )
             parts /= np.float32(scale)
+            if (n_clipped := int((np.abs(parts) > LARGEST_INTEGER).sum())) > 0:
+                print(
+                    f"block {block}: {n_clipped} samples exceed the integers and are clipped", file=sys.stderr
+                )
             samples[block] = np.clip(
                 np.rint(parts, out=parts), -LARGEST_INTEGER, LARGEST_INTEGER, out=parts
             ).astype(np.int16)
 
 
-def _tissue_extent(parameters: Parameters, field: Field, margin: float) -> NDArray[np.float64]:
+def _tissue_extent(parameters: Parameters, field: Field) -> NDArray[np.float64]:
+    margin = parameters["tissue"]["margin"]
     half_x, half_y, half_z = field.width / 2 + margin, parameters["side"] / 2, field.height / 2 + margin
     return np.array([[-half_x, half_x], [-half_y, half_y], [field.depth - half_z, field.depth + half_z]])
 

@@ -21,7 +21,7 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
     n_blocks, n_frames, n_z, n_x = images.shape
     spacing, origin = images.attrs["spacing"], images.attrs["origin"]
     depths = origin["z"] + np.arange(n_z) * spacing["z"]
-    with new_store(correlation, provenance=provenance("correlate", parameters)) as store:
+    with new_store(correlation, provenance=provenance("correlate", parameters, iq, point_spread)) as store:
         block_dims = ("block", "z", "x")
         maps = new_array(
             store,

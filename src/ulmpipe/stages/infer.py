@@ -16,7 +16,7 @@ def run(parameters: Parameters, *, correlation: Path, model: Path, detections: P
     maps = open_store(correlation, "correlation")["correlation"]
     upsampling = parameters["targets"]["upsampling"]
     n_blocks, _, _, n_z, n_x = maps.shape
-    with new_store(detections, provenance=provenance("infer", parameters)) as store:
+    with new_store(detections, provenance=provenance("infer", parameters, correlation, model)) as store:
         scores = new_array(
             store,
             "score",

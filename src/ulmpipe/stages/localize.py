@@ -16,7 +16,7 @@ def run(parameters: Parameters, *, correlation: Path, detections: Path) -> None:
     maps = open_store(correlation, "correlation")["correlation"]
     upsampling = parameters["targets"]["upsampling"]
     n_blocks, _, _, n_z, n_x = maps.shape
-    with new_store(detections, provenance=provenance("localize", parameters)) as store:
+    with new_store(detections, provenance=provenance("localize", parameters, correlation)) as store:
         scores = new_array(
             store,
             "score",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ from ulmpipe.evaluation.operating_point import CRITERIA, Sweep, choose_threshold
 from ulmpipe.evaluation.scores import crop_border
 from ulmpipe.figures.diagnostics import threshold_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
-from ulmpipe.localization.localize import spread
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import expert_map, network_maps
+from ulmpipe.stages._detections import expert_map, network_maps, operated
 from ulmpipe.stages._parameters import Parameters
 
 THRESHOLDS = {
     "network": np.concatenate([[0.005, 0.01], np.arange(1, 49) * 0.02, [0.97, 0.98, 0.99, 0.995]]),
     "expert": np.arange(6, 98) * 0.01,
 }
-RADII = {"network": (0,), "expert": (0, 1, 2)}  # fine pixels over which a detection is spread
+# fine pixels over which a detection is spread, and by which it is raised
+VARIANTS = {"network": [(0, 0)], "expert": list(product((0, 1, 2), (0, 1, 2)))}
 
 
 def run(
@@ -35,7 +36,7 @@ def run(
 ) -> None:
     """Sweep the thresholds of both methods over the validation blocks; a volume's blocks are accumulated together."""
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
-    sweeps: dict[tuple[str, int], list[Sweep]] = {}
+    sweeps: dict[tuple[str, int, int], list[Sweep]] = {}
     for path in validation:
         store = open_store(path, "correlation", "tracks")
         maps, truths = store["correlation"], crop_border(store["tracks"][:], border)
@@ -47,26 +48,25 @@ def run(
                 [expert_map(read_block(maps, block), upsampling=upsampling) for block in blocks]
             ),
         }
-        for method, radii in RADII.items():
-            for radius in radii:
-                spread_out = np.stack([spread(block, radius=radius) for block in scores[method]])
-                sweep = sweep_thresholds(
-                    crop_border(spread_out, border), truths, thresholds=THRESHOLDS[method]
-                )
-                sweeps.setdefault((method, radius), []).append(sweep)
+        for method, variants in VARIANTS.items():
+            for radius, rise in variants:
+                variant = np.stack([operated(block, radius=radius, rise=rise) for block in scores[method]])
+                sweep = sweep_thresholds(crop_border(variant, border), truths, thresholds=THRESHOLDS[method])
+                sweeps.setdefault((method, radius, rise), []).append(sweep)
     means = {key: _mean(each) for key, each in sweeps.items()}
     points: dict[str, Any] = {
-        method: {criterion: _best(means, method, criterion) for criterion in CRITERIA} for method in RADII
+        method: {criterion: _best(means, method, criterion) for criterion in CRITERIA} for method in VARIANTS
     }
-    write_json(operating_points, {**points, "provenance": provenance("operating_points", parameters)})
-    chosen = {key: sweep for key, sweep in means.items() if points[key[0]]["per_block"]["radius"] == key[1]}
+    write_json(
+        operating_points,
+        {**points, "provenance": provenance("operating_points", parameters, *validation, model)},
+    )
+    per_block = {method: each["per_block"] for method, each in points.items()}
+    curves = {method: means[method, point["radius"], point["rise"]] for method, point in per_block.items()}
     figure = threshold_figure(
-        {method: (sweep.thresholds, sweep.per_block) for (method, _), sweep in chosen.items()},
+        {method: (sweep.thresholds, sweep.per_block) for method, sweep in curves.items()},
         title="Dice per block on validation blocks",
-        chosen={
-            method: (each["per_block"]["threshold"], each["per_block"]["dice"])
-            for method, each in points.items()
-        },
+        chosen={method: (point["threshold"], point["dice"]) for method, point in per_block.items()},
     )
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
@@ -81,11 +81,11 @@ def _mean(sweeps: list[Sweep]) -> Sweep:
     )
 
 
-def _best(means: dict[tuple[str, int], Sweep], method: str, criterion: str) -> dict[str, float]:
+def _best(means: dict[tuple[str, int, int], Sweep], method: str, criterion: str) -> dict[str, float]:
     points = [
-        (radius, choose_threshold(sweep, criterion=criterion))
-        for (name, radius), sweep in means.items()
+        (choose_threshold(sweep, criterion=criterion), radius, rise)
+        for (name, radius, rise), sweep in means.items()
         if name == method
     ]
-    radius, point = max(points, key=lambda each: each[1].dice)
-    return {"threshold": point.threshold, "radius": radius, "dice": point.dice}
+    point, radius, rise = max(points, key=lambda each: each[0].dice)
+    return {"threshold": point.threshold, "radius": radius, "rise": rise, "dice": point.dice}

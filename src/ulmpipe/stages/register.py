@@ -19,6 +19,6 @@ def run(parameters: Parameters, *, correlation: Path, shifts: Path) -> None:
             "shifts_pixels": found.tolist(),
             "axes": ["z", "x"],
             "pixel": tissue.attrs["spacing"]["z"],
-            "provenance": provenance("register", parameters),
+            "provenance": provenance("register", parameters, correlation),
         },
     )

@@ -14,8 +14,6 @@ from ulmpipe.io.stores import open_store, provenance, read_json, write_json
 from ulmpipe.stages._detections import read_scores
 from ulmpipe.stages._parameters import Parameters
 
-CLASSES = ("fast", "slow", "capillary")
-
 
 def run(
     parameters: Parameters,
@@ -28,15 +26,19 @@ def run(
     scores: Path,
 ) -> None:
     """Score both methods alike: registered, bordered, thresholded as validation blocks said."""
-    truth = open_store(ground_truth, "tracks", "reference", "drift", *CLASSES)
+    truth = open_store(ground_truth, "tracks", "reference", "drift")
     tracks, reference = truth["tracks"][:], truth["reference"][0]
-    classes = {name: truth[name][:] for name in CLASSES}
+    classes = {name: truth[name][:] for name in truth.attrs["classes"]}
     found = np.array(read_json(shifts)["shifts_pixels"])
     upsampling, pixel = parameters["targets"]["upsampling"], parameters["beamforming"]["pixel"]
     border, tolerance = parameters["evaluation"]["border"], parameters["evaluation"]["tolerance"]
     common: dict[str, Any] = {"reference": reference, "tolerance": tolerance, "border": border}
 
-    result: dict[str, Any] = {"n_blocks": len(tracks), "all_ones": all_ones(tracks, **common)}
+    result: dict[str, Any] = {
+        "n_blocks": len(tracks),
+        "all_ones": all_ones(tracks, **common),
+        "ground_truth": evaluate(tracks, tracks, **common),
+    }
     for method, detections in (("network", network), ("expert", expert)):
         points = read_json(operating_points)[method]
         maps = {
@@ -59,8 +61,10 @@ def run(
             ),
         }
     result["drift"] = _drift_errors(found * pixel, truth["drift"][:])
-    result["speed_fractions"] = dict(truth.attrs["speed_fractions"])
-    result["provenance"] = provenance("score", parameters)
+    result["fractions"] = dict(truth.attrs["fractions"])
+    result["provenance"] = provenance(
+        "score", parameters, network, expert, ground_truth, shifts, operating_points
+    )
     write_json(scores, result)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import logging
 import sys
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ulmpipe.figures.curves import loss_figure
-from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
+from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, read_block, write_json
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.inference import load_weights, save_weights
@@ -51,17 +49,18 @@ def run(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
     memory = _Memory(MEMORY)
-    fingerprint = _fingerprint(parameters, [*blocks, *validation], weights)
+    made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
+    # what a checkpoint must agree with: settings, source, training blocks and first weights
+    fingerprint = identity_of(made)
     rows = train(
         network,
         _data_set(parameters, blocks, memory, augmentation=Augmentation()),
         _data_set(parameters, validation, memory, augmentation=None),
         settings=settings,
-        checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint[:16]}.pt",
+        checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint}.pt",
         fingerprint=fingerprint,
         description=parameters["phase"],
     )
-    made = provenance("train", parameters)
     _write_history(history, rows)
     with complete_or_absent(curves) as temporary:
         loss_figure({parameters["phase"]: rows}).savefig(temporary)
@@ -72,13 +71,6 @@ def run(
 
 def _settings(section: Parameters) -> dict[str, Any]:
     return {**section, "milestones": tuple(section["milestones"])}
-
-
-def _fingerprint(parameters: Parameters, stores: list[Path], weights: Path | None) -> str:
-    """What a checkpoint must agree with: parameters, the making of the training blocks, and the first weights."""
-    made = [open_store(store).attrs["provenance"]["parameters"] for store in stores]
-    first = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
-    return hashlib.sha256(json.dumps([dict(parameters), made, first], sort_keys=True).encode()).hexdigest()
 
 
 class _Blocks:

@@ -29,13 +29,13 @@ from ulmpipe.phantom import (
 )
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
-from ulmpipe.stages._bubbles import PER_MM3, is_visible, read_bubbles
+from ulmpipe.stages._bubbles import PER_MM3, read_bubbles
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import fine_axis, probe_of, receiving, square_grid, transmit_of, window_of
+from ulmpipe.stages._visibility import Slice, slice_of
 from ulmpipe.targets import track_map
 
 NOISE_FRAMES = 256  # beamformed once; each frame of a block is one of them with a random phase
-MARGIN = 0.2e-3  # around the window; what lies beyond does not reach into it
 
 
 def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, blocks: Path) -> None:
@@ -45,7 +45,9 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
     training, upsampling = parameters["training_set"], parameters["targets"]["upsampling"]
     n_blocks, window = parameters["n_blocks"], training["window"]
     n_frames = parameters["sequence"]["frames_per_block"]
-    with new_store(blocks, provenance=provenance("training_blocks", parameters)) as store:
+    with new_store(
+        blocks, provenance=provenance("training_blocks", parameters, trajectories, point_spread)
+    ) as store:
         pixel = parameters["beamforming"]["pixel"]
         correlation = new_array(
             store,
@@ -104,11 +106,12 @@ def _blocks(
     parameters: Parameters, bubbles: Any, psf: Any
 ) -> Iterator[tuple[NDArray[np.complex64], NDArray[np.bool_]]]:
     placement, group = None, -1
+    visible = slice_of(parameters)
     for block in range(parameters["first_block"], parameters["first_block"] + parameters["n_blocks"]):
         if placement is None or _group(parameters, block) != group:
             group = _group(parameters, block)
             placement = _place(parameters, group)
-        yield _block(parameters, placement, bubbles, psf, block)
+        yield _block(parameters, placement, visible, bubbles, psf, block)
 
 
 def _place(parameters: Parameters, group: int) -> _Placement:
@@ -122,7 +125,9 @@ def _place(parameters: Parameters, group: int) -> _Placement:
     width = training["window"] * pixel
     grid = square_grid(width=width, height=width, lateral=lateral, depth=depth, pixel=pixel)
     # a rotated cube reaches half its diagonal, and what leaves the window's surroundings is not simulated
-    box = np.array([width / 2 + MARGIN, parameters["side"] * np.sqrt(3) / 2, width / 2 + MARGIN])
+    box = np.array(
+        [width / 2 + tissue["margin"], parameters["side"] * np.sqrt(3) / 2, width / 2 + tissue["margin"]]
+    )
     start_time, n_samples = window_of(
         parameters,
         lateral=lateral,
@@ -194,14 +199,13 @@ def _states(
 
 
 def _block(
-    parameters: Parameters, placement: _Placement, bubbles: Any, psf: Any, block: int
+    parameters: Parameters, placement: _Placement, visible: Slice, bubbles: Any, psf: Any, block: int
 ) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
     rng = generator(parameters["seed"], "training_block", parameters["name"], block)
     training = parameters["training_set"]
-    validation = block >= training["blocks_per_volume"]
     concentration = (
         training["validation_concentration_per_mm3"]
-        if validation
+        if parameters["validation"]
         else float(rng.choice(training["concentrations_per_mm3"]))
     )
     drawn = read_bubbles(bubbles, block, concentration_per_mm3=concentration)
@@ -232,9 +236,10 @@ def _block(
         regularization=parameters["correlation"]["regularization"],
     )
     upsampling = parameters["targets"]["upsampling"]
+    # where the tissue is on average, as registered maps have it
     target = track_map(
-        position,
-        is_visible(position, parameters),
+        displace(position, path.mean() * placement.motion.direction),
+        visible.holds(position),
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),
     )

@@ -27,7 +27,7 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path) -> None:
         "life": (shape, "int16", dims, "1", -1),
         "rank": ((n_blocks, most), "float32", ("block", "bubble"), "1", np.inf),
     }
-    with new_store(trajectories, provenance=provenance("trajectories", parameters)) as store:
+    with new_store(trajectories, provenance=provenance("trajectories", parameters, graph)) as store:
         store.attrs["event_times"] = event_times(parameters).ravel().tolist()
         store.attrs["concentration_per_mm3"] = parameters["concentration_per_mm3"]
         for name, (size, dtype, axes, units, _) in kinds.items():

@@ -23,7 +23,7 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
     """Make one volume's graph, its morphometry and its picture."""
     native = _native_graph(parameters)
     check_graph(native, source=f"graphs.{parameters['name']}")
-    made = provenance("vessel_graph", parameters)
+    made = provenance("vessel_graph", parameters, *_files(parameters))
     dilated = dilate(native, parameters["dilation"])
     write_graph(graph, dilated, provenance=made)
     measured = measure(native, side=parameters["cube"])
@@ -33,6 +33,10 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
     figure = vessel_figure(dilated, title=parameters["name"])
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
+
+
+def _files(parameters: Parameters) -> list[str]:
+    return [parameters["graph"]["path"]] if parameters["graph"]["source"] == "file" else []
 
 
 def _native_graph(parameters: Parameters) -> VesselGraph:
