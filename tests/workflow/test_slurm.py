@@ -18,6 +18,8 @@ from dry_runs import ROOT, prepare
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 SUBMITTED = r"submitted with SLURM jobid (\d+)"
 
+pytestmark = pytest.mark.slurm
+
 
 def ask(*command: str) -> str:
     """What a command of SLURM says; nothing where there is none, or no controller behind it."""
@@ -27,11 +29,12 @@ def ask(*command: str) -> str:
         return ""
 
 
-PARTITIONS = {line.strip(" *\n") for line in ask("sinfo", "--noheader", "--format", "%P").splitlines()}
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(not PARTITIONS, reason="no SLURM: sinfo does not answer"),
-]
+@pytest.fixture(scope="module", autouse=True)
+def partitions() -> set[str]:
+    names = {line.strip(" *") for line in ask("sinfo", "--noheader", "--format", "%P").splitlines()}
+    if not names:
+        pytest.skip("no SLURM: sinfo does not answer")
+    return names
 
 
 def run(folder: Path, target: str, *options: str) -> tuple[int, str]:
@@ -85,8 +88,9 @@ def test_a_job_asks_for_its_memory_and_time_and_for_no_more_cores_than_the_profi
     assert job["TimeLimit"] == "00:05:00"
 
 
-@pytest.mark.skipif("gpu" not in PARTITIONS, reason="no partition of the name gpu")
-def test_a_gpu_is_asked_for_by_an_option(tmp_path):
+def test_a_gpu_is_asked_for_by_an_option(tmp_path, partitions):
+    if "gpu" not in partitions:
+        pytest.skip("no partition of the name gpu")
     prepare(tmp_path)
     options = ["--set-resources", "point_spread:gpu=1", "point_spread:slurm_partition=gpu"]
     code, text = run(tmp_path, "results/tiny/point_spread.zarr", *options)
