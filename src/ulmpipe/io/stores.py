@@ -152,7 +152,8 @@ def identity(path: str | Path) -> str:
 
 def identity_of(made: Mapping[str, Any]) -> str:
     """A hash of a provenance without what does not matter to the result, see `identity`."""
-    content = [made["stage"], made["parameters"], sorted(made["inputs"].values())]
+    content = {name: value for name, value in made.items() if name not in ("program", "version", "commit")}
+    content["inputs"] = sorted(made.get("inputs", {}).values())
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
