@@ -29,7 +29,7 @@ def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * max(1, len(phases)), 3.4), layout="constrained")
+    figure = Figure(figsize=(6.0 * max(1, len(phases)), 4.4), dpi=150, layout="constrained")
     for number, (name, rows) in enumerate(phases.items(), start=1):
         axes = figure.add_subplot(1, len(phases), number)
         epochs = [row["epoch"] for row in rows]
@@ -46,5 +46,14 @@ def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:
         for side in (axes, score):
             side.spines["top"].set_visible(False)
         handles = [*axes.get_lines(), *score.get_lines()]
-        axes.legend(handles, [str(line.get_label()) for line in handles], frameon=False, fontsize="small")
+        # below the axes: anywhere inside it would cover a curve sooner or later
+        axes.legend(
+            handles,
+            [str(line.get_label()) for line in handles],
+            frameon=False,
+            fontsize="small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.14),
+            ncols=len(handles),
+        )
     return figure
