@@ -10,7 +10,6 @@ from scipy.ndimage import binary_dilation
 
 from ulmpipe.errors import InputError
 from ulmpipe.evaluation import (
-    all_ones,
     crop_border,
     evaluate,
     grow,
@@ -92,7 +91,7 @@ def test_blocks_are_averaged_and_accumulated():
 def test_the_all_ones_map_scores_by_the_coverage_alone():
     truths = np.random.default_rng(2).random((4, 30, 30)) < 0.3
     coverage = truths.any(axis=0).mean()
-    found = all_ones(truths)["accumulated_same_blocks"]
+    found = evaluate(np.ones_like(truths), truths)["accumulated_same_blocks"]
     assert found["dice"] == pytest.approx(2 * coverage / (1 + coverage))
     assert found["recall"] == 1
     assert found["matthews"] == 0
@@ -113,6 +112,7 @@ def test_recall_at_matched_precision_is_that_of_an_exhaustive_sweep():
     truth = rng.random((2, 40, 40)) < 0.1
     fast = truth & (rng.random(truth.shape) < 0.4)
     scores = np.round(np.clip(0.35 * truth + 0.2 * fast + rng.normal(0.3, 0.2, truth.shape), 0, 1), 2)
+    scores = scores.astype(np.float16)
     found = recall_at_matched_precision(
         scores, truth, {"fast": fast, "slow": truth & ~fast}, precisions=(0.4, 0.6, 0.8), tolerance=0
     )
@@ -130,16 +130,26 @@ def test_recall_at_matched_precision_is_that_of_an_exhaustive_sweep():
 
 def test_matched_precision_forgives_one_pixel():
     truth = image(*[(z, 4) for z in range(9)])
-    scores = np.where(image(*[(z, 5) for z in range(9)]), 0.8, 0.0)
-    scores[0, 0] = 0.5
-    found = recall_at_matched_precision(scores, truth, precisions=(0.95,), tolerance=1)["0.95"]
-    assert found == {"threshold": 0.8, "precision": 1.0, "all": 1.0}
-    assert recall_at_matched_precision(scores, truth, precisions=(0.95,), tolerance=0)["0.95"]["all"] == 0
+    scores = np.where(image(*[(z, 5) for z in range(9)]), 0.75, 0.0)
+    scores[0, 0] = 0.25
+    found = recall_at_matched_precision([scores], [truth], precisions=(0.95,), tolerance=1)["0.95"]
+    assert found == {"threshold": 0.75, "precision": 1.0, "all": 1.0}
+    assert recall_at_matched_precision([scores], [truth], precisions=(0.95,), tolerance=0)["0.95"]["all"] == 0
+
+
+def test_blocks_are_taken_one_by_one_from_anything_that_gives_them():
+    rng = np.random.default_rng(4)
+    truths, scores = rng.random((3, 20, 20)) < 0.2, rng.random((3, 20, 20)).astype(np.float16)
+    assert evaluate(iter(scores > 0.5), iter(truths), border=2) == evaluate(scores > 0.5, truths, border=2)
+    whole = recall_at_matched_precision([np.hstack(list(scores))], [np.hstack(list(truths))], tolerance=0)
+    assert recall_at_matched_precision(iter(scores), iter(truths), tolerance=0) == whole
+    with pytest.raises(InputError, match="no block"):
+        evaluate([], [])
 
 
 def test_a_precision_out_of_reach_has_no_threshold():
     found = recall_at_matched_precision(
-        np.zeros((9, 9)), image((1, 1)), {"slow": image((1, 1))}, precisions=(0.5,)
+        [np.zeros((9, 9))], [image((1, 1))], {"slow": [image((1, 1))]}, precisions=(0.5,)
     )
     assert found == {"0.5": {"threshold": None, "precision": None, "all": 0.0, "slow": 0.0}}
 
@@ -148,4 +158,4 @@ def test_maps_of_unequal_shape_are_refused():
     with pytest.raises(InputError, match="expected equal"):
         precision_recall_dice(image(), image(shape=(9, 8)))
     with pytest.raises(InputError, match="truth slow"):
-        recall_at_matched_precision(np.zeros((9, 9)), image(), {"slow": image(shape=(9, 8))})
+        recall_at_matched_precision([np.zeros((9, 9))], [image()], {"slow": [image(shape=(9, 8))]})

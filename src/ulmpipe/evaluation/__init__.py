@@ -9,7 +9,6 @@ from ulmpipe.evaluation.operating_point import (
 )
 from ulmpipe.evaluation.resolution import fourier_ring_correlation, resolution
 from ulmpipe.evaluation.scores import (
-    all_ones,
     crop_border,
     evaluate,
     grow,
@@ -24,7 +23,6 @@ __all__ = [
     "CRITERIA",
     "OperatingPoint",
     "Sweep",
-    "all_ones",
     "choose_threshold",
     "crop_border",
     "evaluate",

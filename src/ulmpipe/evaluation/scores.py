@@ -12,7 +12,7 @@ each axis (a square).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +22,8 @@ from ulmpipe.errors import InputError
 
 Maps = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+_N_VALUES = int(np.array(np.inf, np.float16).view(np.uint16)) + 1  # of half-precision numbers from 0 on
 
 
 def grow(maps: Maps, *, pixels: int) -> Maps:
@@ -89,14 +91,19 @@ def hallucination_fraction(prediction: Maps, reference: Maps, *, distance: int =
 
 
 def evaluate(
-    predictions: Maps, truths: Maps, *, reference: Maps | None = None, tolerance: int = 1, border: int = 0
+    predictions: Iterable[Maps],
+    truths: Iterable[Maps],
+    *,
+    reference: Maps | None = None,
+    tolerance: int = 1,
+    border: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Scores of one method, in the layout of the scores file.
 
     Parameters
     ----------
     predictions, truths
-        (block, z, x), registered alike.
+        (z, x) of every block, registered alike; taken one by one, so that memory does not grow with them.
     reference
         (z, x) all simulated positions, many more than these blocks hold; left out, so is its entry.
     tolerance
@@ -109,14 +116,22 @@ def evaluate(
     ``per_block`` (means over the blocks), ``accumulated_same_blocks`` (at least one track, against the same
     blocks' truth), ``accumulated_reference`` (against ``reference``); each as `score`.
 
+    Raises
+    ------
+    InputError
+        If there is no block, or a prediction is not (z, x) of its truth's shape.
+
     """
-    predictions, truths = _binary_pair(crop_border(predictions, border), crop_border(truths, border))
-    if predictions.ndim != 3 or len(predictions) == 0:
-        raise InputError(
-            f"predictions of shape {predictions.shape}: expected (block, z, x) with at least one block"
-        )
-    each = [score(one, truth, tolerance=tolerance) for one, truth in zip(predictions, truths, strict=True)]
-    together, truth_together = (np.logical_or.reduce(maps, axis=0) for maps in (predictions, truths))
+    each: list[dict[str, float]] = []
+    together = truth_together = np.zeros((), dtype=bool)
+    for prediction, truth in zip(predictions, truths, strict=True):
+        one, real = _binary_pair(crop_border(prediction, border), crop_border(truth, border))
+        if one.ndim != 2:
+            raise InputError(f"prediction of shape {one.shape}: expected one (z, x) map a block")
+        each.append(score(one, real, tolerance=tolerance))
+        together, truth_together = together | one, truth_together | real
+    if not each:
+        raise InputError("predictions: no block, expected at least one")
     result = {
         "per_block": {name: float(np.mean([block[name] for block in each])) for name in each[0]},
         "accumulated_same_blocks": score(together, truth_together, tolerance=tolerance),
@@ -127,42 +142,36 @@ def evaluate(
     return result
 
 
-def all_ones(
-    truths: Maps, *, reference: Maps | None = None, tolerance: int = 1, border: int = 0
-) -> dict[str, dict[str, float]]:
-    """Scores of the map that claims tracks everywhere: what any method must beat to have said anything."""
-    return evaluate(
-        np.ones_like(truths, dtype=bool), truths, reference=reference, tolerance=tolerance, border=border
-    )
-
-
 def recall_at_matched_precision(
-    scores: NDArray[np.floating],
-    truth: Maps,
-    class_truths: Mapping[str, Maps] | None = None,
+    scores: Iterable[NDArray[np.floating]],
+    truths: Iterable[Maps],
+    class_truths: Mapping[str, Iterable[Maps]] | None = None,
     *,
     precisions: Sequence[float] = (0.5, 0.6, 0.7),
     tolerance: int = 1,
+    border: int = 0,
 ) -> dict[str, dict[str, float | None]]:
     """Recall of all tracks and of classes of tracks where every method is equally precise.
 
-    For each precision the lowest threshold that reaches it is taken, among all values of the score map, so
-    nothing is tuned. Precision counts every track as right; a class (fast, slow, capillary) has a recall
-    only.
+    For each precision the lowest threshold that reaches it is taken, among all half-precision values (in
+    which score maps are stored), so nothing is tuned. Precision counts every track as right; a class (fast,
+    slow, capillary) has a recall only. The blocks are taken one by one and pooled.
 
     Parameters
     ----------
     scores
-        (…, z, x) of probability, or of |χ| from `ulmpipe.localization.brightness_map`; 0 or less is never
-        set.
-    truth
-        Binary, of the same shape.
+        (z, x) of every block: probability, or |χ| from `ulmpipe.localization.brightness_map`; 0 or less is
+        never set.
+    truths
+        Binary, of the same shapes.
     class_truths
-        Binary maps of the tracks of each class, of the same shape.
+        Binary maps of the tracks of each class, of the same shapes.
     precisions
         Fractions to match.
     tolerance
         Pixels, of precision and recall.
+    border
+        Pixels cut off on every side before anything is counted.
 
     Returns
     -------
@@ -170,36 +179,36 @@ def recall_at_matched_precision(
     precision out of reach has the threshold None and recalls of 0.
 
     """
-    truth = np.asarray(truth, dtype=bool)
-    classes = {
-        "all": truth,
-        **{name: np.asarray(maps, dtype=bool) for name, maps in (class_truths or {}).items()},
-    }
-    for name, maps in classes.items():
-        if maps.shape != scores.shape:
-            raise InputError(f"truth {name}: shape {maps.shape}, expected that of the scores {scores.shape}")
-    possible = scores > 0
-    values = scores[possible]
-    right = grow(truth, pixels=tolerance)[possible]
-    order = np.argsort(-values, kind="stable")
-    values, right = values[order], right[order]
-    # one candidate a distinct value: the last pixel that has it
-    last = np.flatnonzero(np.append(values[1:] != values[:-1], True)) if len(values) else np.empty(0, int)
-    precision = np.cumsum(right)[last] / (last + 1)
-    nearby = _highest_nearby(scores, tolerance)
+    sources = {"all": truths, **(class_truths or {})}
+    # how many pixels have each value: set ones, right ones, and for each class the best value near a track
+    n_set, n_right = np.zeros(_N_VALUES, np.int64), np.zeros(_N_VALUES, np.int64)
+    nearest = {name: np.zeros(_N_VALUES, np.int64) for name in sources}
+    for one, *maps in zip(scores, *sources.values(), strict=True):
+        values = _half_precision_order(crop_border(one, border))
+        classes = dict(zip(sources, (crop_border(each, border).astype(bool) for each in maps), strict=True))
+        for name, tracks in classes.items():
+            if tracks.shape != values.shape:
+                raise InputError(
+                    f"truth {name}: shape {tracks.shape}, expected that of the scores {values.shape}"
+                )
+            nearest[name] += np.bincount(_highest_nearby(values, tolerance)[tracks], minlength=_N_VALUES)
+        n_set += np.bincount(values.ravel(), minlength=_N_VALUES)
+        n_right += np.bincount(values[grow(classes["all"], pixels=tolerance)], minlength=_N_VALUES)
 
+    occurs = np.flatnonzero(n_set[1:]) + 1
+    precision = _at_least(n_right)[occurs] / _at_least(n_set)[occurs]
+    recalls = {name: _at_least(counts) / max(counts.sum(), 1) for name, counts in nearest.items()}
     result: dict[str, dict[str, float | None]] = {}
     for target in precisions:
         reached = np.flatnonzero(precision >= target)
         if len(reached) == 0:
-            result[f"{target:g}"] = {"threshold": None, "precision": None, **dict.fromkeys(classes, 0.0)}
+            result[f"{target:g}"] = {"threshold": None, "precision": None, **dict.fromkeys(sources, 0.0)}
             continue
-        threshold = values[last[reached[-1]]]
-        recalls = {name: _fraction(nearby[maps] >= threshold) for name, maps in classes.items()}
+        lowest = occurs[reached[0]]
         result[f"{target:g}"] = {
-            "threshold": float(threshold),
-            "precision": float(precision[reached[-1]]),
-            **recalls,
+            "threshold": float(lowest.astype(np.uint16).view(np.float16)),
+            "precision": float(precision[reached[0]]),
+            **{name: float(recall[lowest]) for name, recall in recalls.items()},
         }
     return result
 
@@ -221,8 +230,14 @@ def _binary_pair(prediction: NDArray[np.generic], reference: NDArray[np.generic]
     return np.asarray(prediction, dtype=bool), np.asarray(reference, dtype=bool)
 
 
-def _fraction(found: Maps) -> float:
-    return float(found.mean()) if found.size else 0.0
+def _half_precision_order(scores: NDArray[np.floating]) -> NDArray[np.uint16]:
+    """Scores as whole numbers in the same order: the bits of a positive half-precision number; 0 is never set."""
+    return np.maximum(scores, 0).astype(np.float16).view(np.uint16)
+
+
+def _at_least(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many have each value or a higher one."""
+    return np.asarray(np.cumsum(counts[::-1])[::-1])
 
 
 def _highest_nearby(maps: NDArray[Scalar], pixels: int) -> NDArray[Scalar]:

@@ -292,6 +292,11 @@ def read_block(array: Any, index: int) -> Any:
         ) from error
 
 
+def read_blocks(array: Any) -> Iterator[Any]:
+    """All blocks of an array, one after the other."""
+    return (read_block(array, index) for index in range(array.shape[0]))
+
+
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     with complete_or_absent(path) as temporary:

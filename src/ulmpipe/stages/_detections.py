@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.correlation import from_channels
-from ulmpipe.io.stores import open_store, read_block
+from ulmpipe.io.stores import open_store, read_block, read_blocks
 from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
@@ -68,8 +68,7 @@ def operated(scores: NDArray[np.float32], *, radius: int, rise: int) -> NDArray[
     return np.asarray(shift_map(spread(scores, radius=radius), (-rise, 0)))
 
 
-def read_scores(detections: Path, point: Parameters) -> NDArray[np.float32]:
-    """Score maps (block, z, x) of a store as an operating point wants them."""
-    scores = open_store(detections, "score")["score"]
-    blocks = (read_block(scores, block).astype(np.float32) for block in range(scores.shape[0]))
-    return np.stack([operated(block, radius=point["radius"], rise=point["rise"]) for block in blocks])
+def read_scores(detections: Path, point: Parameters) -> Iterator[NDArray[np.float32]]:
+    """Score maps (z, x) of a store, block by block, as an operating point wants them."""
+    for scores in read_blocks(open_store(detections, "score")["score"]):
+        yield operated(scores.astype(np.float32), radius=point["radius"], rise=point["rise"])

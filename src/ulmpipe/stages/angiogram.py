@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmpipe.angiogram import accumulate, mean_power
-from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_json
+from ulmpipe.angiogram import accumulate, mean_power, register_maps
+from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_blocks, read_json
 from ulmpipe.stages._detections import read_scores
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
@@ -38,8 +38,8 @@ def run(
         store.attrs["n_blocks"] = len(found)
         for method, detections in (("network", network), ("expert", expert)):
             point = points[method]["accumulated"]
-            tracks = read_scores(detections, point) >= point["threshold"]
-            counts = accumulate(tracks, found, upsampling=upsampling)
+            tracks = (scores >= point["threshold"] for scores in read_scores(detections, point))
+            counts = accumulate(register_maps(tracks, found, upsampling=upsampling))
             array = new_array(
                 store,
                 method,
@@ -51,7 +51,7 @@ def run(
             )
             array[0] = counts
         for name in ("power_doppler", "power_unfiltered"):
-            power = mean_power(filtered[name][:], found)
+            power = mean_power(read_blocks(filtered[name]), found)
             array = new_array(
                 store,
                 name,

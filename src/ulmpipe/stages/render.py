@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ulmpipe.angiogram import accumulate
 from ulmpipe.figures.angiograms import Panel, angiogram_figure, score_caption
 from ulmpipe.figures.diagnostics import drift_figure
-from ulmpipe.io.stores import complete_or_absent, open_store, read_json
+from ulmpipe.io.stores import complete_or_absent, open_store, read_blocks, read_json
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -25,7 +26,11 @@ def run(
     concentration = parameters["acquisition"]["concentration_per_mm3"]
     figure = angiogram_figure(
         [
-            Panel("Ground truth", truth["tracks"][:].sum(axis=0), caption="every simulated visible bubble"),
+            Panel(
+                "Ground truth",
+                accumulate(read_blocks(truth["tracks"])),
+                caption="every simulated visible bubble",
+            ),
             Panel("Power Doppler", power[0], "power", caption="after the clutter filter"),
             Panel("Expert ULM", maps["expert"][0], caption=score_caption(results["expert"])),
             Panel("Network", maps["network"][0], caption=score_caption(results["network"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.angiogram import register_maps
-from ulmpipe.evaluation.scores import all_ones, crop_border, evaluate, recall_at_matched_precision
-from ulmpipe.io.stores import open_store, provenance, read_json, write_json
+from ulmpipe.evaluation.scores import evaluate, recall_at_matched_precision
+from ulmpipe.io.stores import open_store, provenance, read_blocks, read_json, write_json
 from ulmpipe.stages._detections import read_scores
 from ulmpipe.stages._parameters import Parameters
 
@@ -27,37 +28,40 @@ def run(
 ) -> None:
     """Score both methods alike: registered, bordered, thresholded as validation blocks said."""
     truth = open_store(ground_truth, "tracks", "reference", "drift")
-    tracks, reference = truth["tracks"][:], truth["reference"][0]
-    classes = {name: truth[name][:] for name in truth.attrs["classes"]}
     found = np.array(read_json(shifts)["shifts_pixels"])
     upsampling, pixel = parameters["targets"]["upsampling"], parameters["beamforming"]["pixel"]
     border, tolerance = parameters["evaluation"]["border"], parameters["evaluation"]["tolerance"]
-    common: dict[str, Any] = {"reference": reference, "tolerance": tolerance, "border": border}
+
+    def evaluated(maps: Iterable[NDArray[np.bool_]]) -> dict[str, dict[str, float]]:
+        return evaluate(
+            maps,
+            read_blocks(truth["tracks"]),
+            reference=truth["reference"][0],
+            tolerance=tolerance,
+            border=border,
+        )
 
     result: dict[str, Any] = {
-        "n_blocks": len(tracks),
-        "all_ones": all_ones(tracks, **common),
-        "ground_truth": evaluate(tracks, tracks, **common),
+        "n_blocks": len(found),
+        "all_ones": evaluated(np.ones_like(tracks) for tracks in read_blocks(truth["tracks"])),
+        "ground_truth": evaluated(read_blocks(truth["tracks"])),
     }
     for method, detections in (("network", network), ("expert", expert)):
         points = read_json(operating_points)[method]
-        maps = {
-            name: register_maps(read_scores(detections, point), found, upsampling=upsampling)
-            for name, point in points.items()
-        }
-        scored = {
-            name: evaluate(maps[name] >= point["threshold"], tracks, **common)
-            for name, point in points.items()
-        }
+        scored = {}
+        for name, point in points.items():
+            maps = register_maps(read_scores(detections, point), found, upsampling=upsampling)
+            scored[name] = evaluated(one >= point["threshold"] for one in maps)
         result[method] = {
             **scored["accumulated"],
             "per_block": scored["per_block"]["per_block"],
             "operating_points": points,
             "recall_at_precision": recall_at_matched_precision(
-                crop_border(maps["per_block"], border),
-                crop_border(tracks, border),
-                {name: crop_border(each, border) for name, each in classes.items()},
+                register_maps(read_scores(detections, points["per_block"]), found, upsampling=upsampling),
+                read_blocks(truth["tracks"]),
+                {name: read_blocks(truth[name]) for name in truth.attrs["classes"]},
                 tolerance=tolerance,
+                border=border,
             ),
         }
     result["drift"] = _drift_errors(found * pixel, truth["drift"][:])
