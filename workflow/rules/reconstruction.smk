@@ -96,7 +96,6 @@ rule infer:
     resources:
         mem_mb=4000,
         runtime=240,
-        gpu=0,
     shell:
         "python -m ulmpipe infer --parameters {params.parameters:q} --threads {threads}"
         " --correlation {input.correlation} --model {input.model} --detections {output.detections} 2>&1 | tee {log}"

@@ -34,7 +34,6 @@ rule train:
     resources:
         mem_mb=4000,
         runtime=24 * 60,
-        gpu=0,
     shell:
         "python -m ulmpipe train --parameters {params.parameters:q} --threads {threads}"
         " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
