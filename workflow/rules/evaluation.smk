@@ -12,6 +12,12 @@ rule score:
         operating_points=f"{results}/model/operating_points.json",
     output:
         scores=f"{results}/scores_{{acquisition}}.json",
+        table=report(
+            f"{results}/scores_{{acquisition}}.csv",
+            caption="../report/scores.rst",
+            category="Angiograms",
+            labels={"acquisition": "{acquisition}, scores"},
+        ),
     params:
         parameters=given(
             "score", "evaluation", beamforming={"pixel": settings.beamforming.pixel}, targets={"upsampling": settings.targets.upsampling}),
@@ -21,14 +27,14 @@ rule score:
         f"{results}/benchmarks/score/{{acquisition}}.tsv"
     conda:
         "../envs/ulmpipe.yaml"
-    threads: 16
+    threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=1500,
         runtime=60,
     shell:
         "python -m ulmpipe score --parameters {params.parameters:q} --threads {threads}"
         " --network {input.network} --expert {input.expert} --ground-truth {input.ground_truth} --shifts {input.shifts}"
-        " --operating-points {input.operating_points} --scores {output.scores} 2>&1 | tee {log}"
+        " --operating-points {input.operating_points} --scores {output.scores} --table {output.table} 2>&1 | tee {log}"
 
 
 rule render:

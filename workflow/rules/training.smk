@@ -53,6 +53,9 @@ rule operating_points:
         picture=report(
             f"{results}/model/operating_points.png", caption="../report/operating_points.rst", category="Training"
         ),
+        block_picture=report(
+            f"{results}/model/validation_block.png", caption="../report/validation_block.rst", category="Training"
+        ),
     params:
         parameters=given("operating_points", "network", "inference", "evaluation", targets={"upsampling": settings.targets.upsampling}),
     log:
@@ -68,4 +71,4 @@ rule operating_points:
     shell:
         "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads}"
         " --validation {input.validation} --model {input.model} --operating-points {output.operating_points}"
-        " --picture {output.picture} 2>&1 | tee {log}"
+        " --picture {output.picture} --block-picture {output.block_picture} 2>&1 | tee {log}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.correlation import from_channels
-from ulmpipe.io.stores import open_store, read_block, read_blocks
+from ulmpipe.io.stores import new_array, new_store, open_store, read_block, read_blocks
 from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
 from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import fine_geometry
 
 LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
 
@@ -58,6 +59,31 @@ def network_maps(
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, n_blocks, threads):
             yield from pool.map(infer, range(first, min(first + threads, n_blocks)))
+
+
+def write_scores(
+    detections: Path,
+    scores: Iterable[NDArray[np.float32]],
+    maps: Any,
+    *,
+    upsampling: int,
+    units: str,
+    made: dict[str, Any],
+) -> None:
+    """Write the score maps of all blocks of the correlation maps (block, 2, frame, z, x) to a store."""
+    n_blocks, _, _, n_z, n_x = maps.shape
+    with new_store(detections, provenance=made) as store:
+        array = new_array(
+            store,
+            "score",
+            shape=(n_blocks, n_z * upsampling, n_x * upsampling),
+            dtype="float16",
+            dims=("block", "z", "x"),
+            units=units,
+            **fine_geometry(maps.attrs, upsampling),
+        )
+        for block, score in enumerate(scores):
+            array[block] = score
 
 
 def operated(scores: NDArray[np.float32], *, radius: int, rise: int) -> NDArray[np.float32]:

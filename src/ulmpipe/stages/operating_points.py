@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmpipe.correlation import from_channels
 from ulmpipe.evaluation.operating_point import CRITERIA, Sweep, choose_threshold, sweep_thresholds
 from ulmpipe.evaluation.scores import crop_border
+from ulmpipe.figures.angiograms import block_figure
 from ulmpipe.figures.diagnostics import threshold_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import expert_map, network_maps, operated
 from ulmpipe.stages._parameters import Parameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 THRESHOLDS = {
     "network": np.concatenate([[0.005, 0.01], np.arange(1, 49) * 0.02, [0.97, 0.98, 0.99, 0.995]]),
@@ -32,6 +37,7 @@ def run(
     model: Path,
     operating_points: Path,
     picture: Path,
+    block_picture: Path,
     threads: int,
 ) -> None:
     """Sweep the thresholds of both methods over the validation blocks; a volume's blocks are accumulated together."""
@@ -48,6 +54,8 @@ def run(
                 [expert_map(read_block(maps, block), upsampling=upsampling) for block in blocks]
             ),
         }
+        if path == validation[0]:
+            first_probability = scores["network"][0]
         for method, variants in VARIANTS.items():
             for radius, rise in variants:
                 variant = np.stack([operated(block, radius=radius, rise=rise) for block in scores[method]])
@@ -70,6 +78,28 @@ def run(
     )
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
+    with complete_or_absent(block_picture) as temporary:
+        _first_block(parameters, validation[0], first_probability, per_block["expert"]).savefig(temporary)
+
+
+def _first_block(
+    parameters: Parameters, validation: Path, probability: NDArray[np.float32], expert: dict[str, float]
+) -> Figure:
+    """What both methods make of one block: a network that has not learnt enough paints blobs."""
+    store, upsampling = open_store(validation, "correlation", "tracks"), parameters["targets"]["upsampling"]
+    channels, spacing = read_block(store["correlation"], 0), store["correlation"].attrs["spacing"]
+    detections = operated(
+        expert_map(channels, upsampling=upsampling), radius=int(expert["radius"]), rise=int(expert["rise"])
+    )
+    n_z, n_x = channels.shape[2:]
+    return block_figure(
+        from_channels(channels),
+        read_block(store["tracks"], 0),
+        detections >= expert["threshold"],
+        probability,
+        extent=(-n_x / 2 * spacing["x"], n_x / 2 * spacing["x"], 0.0, n_z * spacing["z"]),
+        title="A validation block",
+    )
 
 
 def _mean(sweeps: list[Sweep]) -> Sweep:

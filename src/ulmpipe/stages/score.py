@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ulmpipe.angiogram import register_maps
 from ulmpipe.evaluation.scores import evaluate, recall_at_matched_precision
-from ulmpipe.io.stores import open_store, provenance, read_blocks, read_json, write_json
+from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_blocks, read_json, write_json
 from ulmpipe.stages._detections import read_scores
 from ulmpipe.stages._parameters import Parameters
 
@@ -25,6 +26,7 @@ def run(
     shifts: Path,
     operating_points: Path,
     scores: Path,
+    table: Path,
 ) -> None:
     """Score both methods alike: registered, bordered, thresholded as validation blocks said."""
     truth = open_store(ground_truth, "tracks", "reference", "drift")
@@ -70,6 +72,19 @@ def run(
         "score", parameters, network, expert, ground_truth, shifts, operating_points
     )
     write_json(scores, result)
+    _write_table(table, result)
+
+
+def _write_table(path: Path, result: dict[str, Any]) -> None:
+    """The scores a person compares first, in per cent: one row a method and way of counting."""
+    columns = ("precision", "recall", "dice", "matthews")
+    with complete_or_absent(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "counted", *(f"{column} (%)" for column in columns)])
+        for method in ("network", "expert", "all_ones", "ground_truth"):
+            for counted in ("per_block", "accumulated_same_blocks", "accumulated_reference"):
+                figures = (f"{100 * result[method][counted][column]:.1f}" for column in columns)
+                writer.writerow([method.replace("_", " "), counted.replace("_", " "), *figures])
 
 
 def _drift_errors(found: NDArray[np.floating], true: NDArray[np.floating]) -> dict[str, Any]:
