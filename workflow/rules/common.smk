@@ -95,6 +95,14 @@ def shard_blocks(shard):
     return first, min(blocks.blocks_per_shard, blocks.blocks_per_volume - first)
 
 
+def training_set_of(shard):
+    """What a shard depends on: how the validation blocks are chosen is no reason to make training blocks again."""
+    others = ["blocks_per_shard", "validation_blocks_per_volume"]
+    if shard != "validation":
+        others += ["validation_blocks_per_rotation", "validation_concentration_per_mm3"]
+    return without("training_set", *others)
+
+
 def training_shards(volume):
     n_shards = math.ceil(settings.training_set.blocks_per_volume / settings.training_set.blocks_per_shard)
     return [f"{results}/training/{volume}/{shard:03d}.zarr" for shard in range(n_shards)]

@@ -44,7 +44,7 @@ rule training_blocks:
             "clutter_filter",
             "tissue",
             targets=without("targets", "dilation_radius"),
-            training_set=without("training_set", "blocks_per_shard", "validation_blocks_per_volume"),
+            training_set=training_set_of(wildcards.shard),
             name=wildcards.volume,
             side=settings.volumes.cube * settings.volumes.dilation,
             validation=wildcards.shard == "validation",

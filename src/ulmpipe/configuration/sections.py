@@ -182,6 +182,9 @@ class TrainingSet(_Section):
     validation_blocks_per_volume: Count = Field(description="blocks held out of each training volume")
     blocks_per_shard: Count = Field(description="blocks one job makes; no influence on the results")
     blocks_per_rotation: Count = Field(description="blocks that share one random 3-D rotation of the volume")
+    validation_blocks_per_rotation: Count = Field(
+        description="validation blocks that share one rotation, accumulated together to choose thresholds"
+    )
     concentrations_per_mm3: list[Positive] = Field(
         min_length=1, description="each training block has one of these, at random"
     )
@@ -259,6 +262,9 @@ class Inference(_Section):
     stride: Count = Field(description="pixels, sliding window only")
     crop: Annotated[int, Field(ge=0)] = Field(
         description="fine pixels cut off each window's output, sliding window only"
+    )
+    mirrored: bool = Field(
+        description="mean of the answers to the field and to its lateral mirror image; twice the time"
     )
 
 

@@ -47,13 +47,19 @@ def network_maps(
         network, threads = network.cuda(), 1
     torch.set_num_threads(1)
 
-    def infer(block: int) -> NDArray[np.float32]:
-        channels = read_block(maps, block).astype(np.float32)
+    def probability(channels: NDArray[np.float32]) -> NDArray[np.float32]:
         if inference["mode"] == "whole_field":
             return infer_field(network, channels, precision=precision)
         return infer_sliding(
             network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
         )
+
+    def infer(block: int) -> NDArray[np.float32]:
+        channels = read_block(maps, block).astype(np.float32)
+        if not inference["mirrored"]:
+            return probability(channels)
+        mirrored = probability(channels[..., ::-1])[:, ::-1]
+        return np.asarray((probability(channels) + mirrored) / 2, dtype=np.float32)
 
     n_blocks = maps.shape[0]
     with ThreadPoolExecutor(threads) as pool:

@@ -40,12 +40,13 @@ def run(
     block_picture: Path,
     threads: int,
 ) -> None:
-    """Sweep the thresholds of both methods over the validation blocks; a volume's blocks are accumulated together."""
+    """Sweep the thresholds of both methods over the validation blocks, those of a rotation accumulated together."""
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
     sweeps: dict[tuple[str, int, int], list[Sweep]] = {}
     for path in validation:
         store = open_store(path, "correlation", "tracks")
         maps, truths = store["correlation"], crop_border(store["tracks"][:], border)
+        groups = np.asarray(store.attrs["group"])
         blocks = range(maps.shape[0])
         inferred = network_maps(parameters, model, maps, threads=threads)
         scores = {
@@ -58,9 +59,15 @@ def run(
             first_probability = scores["network"][0]
         for method, variants in VARIANTS.items():
             for radius, rise in variants:
-                variant = np.stack([operated(block, radius=radius, rise=rise) for block in scores[method]])
-                sweep = sweep_thresholds(crop_border(variant, border), truths, thresholds=THRESHOLDS[method])
-                sweeps.setdefault((method, radius, rise), []).append(sweep)
+                variant = crop_border(
+                    np.stack([operated(block, radius=radius, rise=rise) for block in scores[method]]), border
+                )
+                sweeps.setdefault((method, radius, rise), []).extend(
+                    sweep_thresholds(
+                        variant[groups == group], truths[groups == group], thresholds=THRESHOLDS[method]
+                    )
+                    for group in np.unique(groups)
+                )
     means = {key: _mean(each) for key, each in sweeps.items()}
     points: dict[str, Any] = {
         method: {criterion: _best(means, method, criterion) for criterion in CRITERIA} for method in VARIANTS

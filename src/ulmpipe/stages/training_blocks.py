@@ -94,12 +94,13 @@ class _Placement:
 
 
 def _group(parameters: Parameters, block: int) -> int:
-    """Which placement a block has; all validation blocks share one, so that they can be accumulated."""
+    """Which placement a block has; validation blocks have placements of their own."""
     training = parameters["training_set"]
-    first_validation_block = training["blocks_per_volume"]
-    if block >= first_validation_block:
-        return -(-first_validation_block // training["blocks_per_rotation"])
-    return int(block // training["blocks_per_rotation"])
+    if not parameters["validation"]:
+        return int(block // training["blocks_per_rotation"])
+    n_blocks = training["blocks_per_volume"]
+    n_placements = -(-n_blocks // training["blocks_per_rotation"])
+    return int(n_placements + (block - n_blocks) // training["validation_blocks_per_rotation"])
 
 
 def _blocks(
