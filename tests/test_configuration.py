@@ -110,6 +110,10 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
             "training_set: {window: 64}",
             "mine.yaml: training_set.window: 64 pixels (1.6 mm) are wider than the volume (1 mm)",
         ),
+        (
+            "tissue: {motion_amplitude: 50.0e-6}",
+            "mine.yaml: tissue.motion_amplitude: 5e-05 m needs tissue.n_states of at least 17, not 6",
+        ),
         ("- a list", "mine.yaml: ['a list']: expected sections, as in config/config.yaml"),
     ],
     ids=lambda text: text.split(":")[0] if text.startswith("mine") else None,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
+from ulmpipe.displacement import count_states
 from ulmpipe.errors import InputError
 from ulmpipe.flow.bubbles import Bubbles
 from ulmpipe.phantom import (
-    count_states,
     cube_symmetries,
     displace,
     displacement_states,

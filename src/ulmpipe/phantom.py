@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
-from math import factorial, pi
+from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -325,40 +325,6 @@ def displace(position: NDArray[np.floating], displacement: NDArray[np.floating])
     return (position + shift).astype(position.dtype)
 
 
-def count_states(*, half_range: float, wavenumber: float, error: float) -> int:
-    """Number of displacement states that interpolate an echo to a given relative error.
-
-    The echo exp(2ikd) on |d| ≤ h, interpolated at n Chebyshev points, errs by at most 2·(kh)ⁿ/n! (the
-    interpolation remainder; Trefethen, Approximation Theory and Approximation Practice, SIAM 2013, chapters
-    3–7).
-
-    Parameters
-    ----------
-    half_range : float
-        Half the way between the extreme displacements, m.
-    wavenumber : float
-        Largest wavenumber in the band, rad/m.
-    error : float
-        Relative error of the echo, such as 1e-3 for −60 dB.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    InputError
-        If `error` is not positive.
-    """
-    if not error > 0:
-        raise InputError(f"interpolation error is {error}, expected a positive number")
-    phase = wavenumber * half_range
-    n_states = 1
-    while 2 * phase**n_states / factorial(n_states) > error:
-        n_states += 1
-    return n_states
-
-
 def displacement_states(
     path: NDArray[np.floating], *, n_states: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -366,7 +332,7 @@ def displacement_states(
 
     Channel data are linear and band-limited, so that at any event they are ``Σ_state weight · data(state)``.
     The states are the Chebyshev points of the range of the path and the weights Lagrange's polynomials, whose
-    error falls factorially with the number of states (`count_states`).
+    error falls factorially with the number of states (`ulmpipe.displacement.count_states`).
 
     Parameters
     ----------

@@ -8,9 +8,14 @@ step.
 from __future__ import annotations
 
 from itertools import pairwise
+from math import pi
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ulmpipe.displacement import count_states
+
+TISSUE_ERROR = 1e-3  # relative, of interpolated tissue echoes: −60 dB
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -361,6 +366,23 @@ class Configuration(_Section):
                 raise ValueError(
                     f"{field}: {removed} fine pixels on both sides leave nothing of a window of {window} pixels"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _states_suffice(self) -> Self:
+        if self.tissue.reflectivity_db is None:
+            return self
+        highest_frequency = self.probe.center_frequency * (1 + self.probe.bandwidth / 2)
+        n_states = count_states(
+            half_range=self.tissue.motion_amplitude,
+            wavenumber=2 * pi * highest_frequency / self.medium.speed_of_sound,
+            error=TISSUE_ERROR,
+        )
+        if self.tissue.n_states < n_states:
+            raise ValueError(
+                f"tissue.motion_amplitude: {self.tissue.motion_amplitude:g} m needs tissue.n_states of at least "
+                f"{n_states}, not {self.tissue.n_states}"
+            )
         return self
 
     @property
