@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "volumes": {"train": ["synthetic_1"], "test": "synthetic_3"},
     "probe": {"n_elements": 32},
     "sequence": {"frames_per_block": 16},
-    "tissue": {"density_per_mm3": 20.0, "n_states": 2},
+    "tissue": {"density_per_mm3": 20.0, "n_states": 4},
     "training_set": {
         "blocks_per_volume": 4,
         "validation_blocks_per_volume": 1,

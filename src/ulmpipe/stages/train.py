@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +59,9 @@ def run(
         settings=settings,
         checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint}.pt",
         fingerprint=fingerprint,
-        on_epoch=partial(_write_history, history),
         description=parameters["phase"],
     )
-    _write_history(history, rows)  # again: a training that was already complete had no epoch
+    _write_history(history, rows)
     with complete_or_absent(curves) as temporary:
         loss_figure({parameters["phase"]: rows}).savefig(temporary)
     write_json(description, {"history": rows, "threads": threads, "provenance": made})
