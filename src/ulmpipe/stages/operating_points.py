@@ -56,7 +56,7 @@ def run(
             ),
         }
         if path == validation[0]:
-            first_probability = scores["network"][0]
+            example = {method: blocks_of[0] for method, blocks_of in scores.items()}
         for method, variants in VARIANTS.items():
             for radius, rise in variants:
                 variant = crop_border(
@@ -86,24 +86,22 @@ def run(
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
     with complete_or_absent(block_picture) as temporary:
-        _first_block(parameters, validation[0], first_probability, per_block["expert"]).savefig(temporary)
+        _first_block(validation[0], example, per_block["expert"]).savefig(temporary)
 
 
 def _first_block(
-    parameters: Parameters, validation: Path, probability: NDArray[np.float32], expert: dict[str, float]
+    validation: Path, scores: dict[str, NDArray[np.float32]], expert: dict[str, float]
 ) -> Figure:
     """What both methods make of one block: a network that has not learnt enough paints blobs."""
-    store, upsampling = open_store(validation, "correlation", "tracks"), parameters["targets"]["upsampling"]
+    store = open_store(validation, "correlation", "tracks")
     channels, spacing = read_block(store["correlation"], 0), store["correlation"].attrs["spacing"]
-    detections = operated(
-        expert_map(channels, upsampling=upsampling), radius=int(expert["radius"]), rise=int(expert["rise"])
-    )
+    detections = operated(scores["expert"], radius=int(expert["radius"]), rise=int(expert["rise"]))
     n_z, n_x = channels.shape[2:]
     return block_figure(
         from_channels(channels),
         read_block(store["tracks"], 0),
         detections >= expert["threshold"],
-        probability,
+        scores["network"],
         extent=(-n_x / 2 * spacing["x"], n_x / 2 * spacing["x"], 0.0, n_z * spacing["z"]),
         title="A validation block",
     )
