@@ -56,8 +56,8 @@ LAUNCH = r"""
 Geometry geometry[4096];
 extern "C" void launch(unsigned blocks_x, unsigned blocks_y, unsigned threads,
     const double *a, const Complex *b, const double *c, const Complex *d, const Complex *e, const float *f,
-    const float *g, const double *h, const double *i, const double *j, const double *k,
-    int l, int m, int n, int o, int p, int q, int r, Complex *output)
+    const float *g, const int *h, const double *i, const double *j, const double *k, const double *l,
+    int m, int n, int o, int p, int q, int r, int s, int u, Complex *output)
 {
     blockDim.x = threads;
     pthread_barrier_init(&barrier, NULL, threads);
@@ -67,7 +67,7 @@ extern "C" void launch(unsigned blocks_x, unsigned blocks_y, unsigned threads,
             for (unsigned t = 0; t < threads; ++t)
                 block.emplace_back([=] {
                     threadIdx.x = t; blockIdx.x = x; blockIdx.y = y;
-                    simulate(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, output);
+                    simulate(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, u, output);
                 });
             for (auto &thread : block) thread.join();
         }

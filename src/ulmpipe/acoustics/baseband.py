@@ -1,12 +1,11 @@
 """From frequency bins to baseband samples, by an inverse Fourier transform with optional zero-padding.
 
-`to_samples` is the plain way, by scipy. `transform_matrices` gives the CPU kernel the two matrices of the
-same transform in two steps (Cooley and Tukey 1965), so that it can finish a frame while the bins are in cache.
+`to_samples` is the plain way, by scipy. The CPU kernel has a transform of its own, on sixteen elements at a time,
+which finishes a frame while its bins are in cache; what it multiplies with is made here.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -43,39 +42,34 @@ def place_bins(spectra: Any, padded: Any) -> None:
         padded[..., -negative:] = spectra[..., :negative]
 
 
-def transform_factors(n_bins: int) -> tuple[int, int]:
-    """The two factors of `n_bins` with the smallest sum, the smaller one first."""
-    first = max(factor for factor in range(1, math.isqrt(n_bins) + 1) if n_bins % factor == 0)
-    return first, n_bins // first
+def transform_radices(n_bins: int) -> tuple[int, ...]:
+    """Factors of `n_bins` in the order in which the CPU kernel's transform takes them: fours first, then primes."""
+    radices = []
+    for radix in (4, 2, 3, *range(5, n_bins + 1, 2)):
+        while n_bins % radix == 0:
+            radices.append(radix)
+            n_bins //= radix
+    return tuple(radices)
 
 
-def transform_matrices(n_bins: int, oversampling: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Matrices of the two steps of the transform, for n_bins = first · second.
+def transform_twiddles(n_bins: int) -> NDArray[np.float32]:
+    """Factors exp(2πi j k / n) between the steps of the transform, real and imaginary part side by side.
 
-    With bin m = second · a + b and sample oversampling · (c + first · d) + q:
-    step 1, Y[b, c] = Σ_a forward[q, b, c, a] bin[m]; step 2, sample = Σ_b backward[d, b] Y[b, c].
-
-    Returns
-    -------
-    forward : ndarray, shape (oversampling, second, first, first, 2), float32
-        Real and imaginary parts, indexed (q, b, c, a).
-    backward : ndarray, shape (second, second, 2), float32
-        Indexed (d, b).
+    For each step, with radix p and n what is left to transform: j from 0 to n/p − 1, then k from 0 to p − 1
+    (Stockham's arrangement, see Van Loan 1992, Computational Frameworks for the FFT, §1.7).
     """
-    first, second = transform_factors(n_bins)
-    negative = n_bins // 2
-    q = np.arange(oversampling)[:, None, None, None]
-    b = np.arange(second)[:, None, None]
-    c = np.arange(first)[:, None]
-    a = np.arange(first)
-    m = second * a + b
-    # Whole turns (multiples of n_bins) are dropped in integers, the sub-sample q / oversampling is added.
-    turns = ((second * a + b - negative) * c % n_bins) / n_bins
-    turns = turns + (m - negative) * q / (n_bins * oversampling)
-    d = np.arange(second)[:, None]
-    b = np.arange(second)
-    turns_back = ((b - negative) * d % second) / second
-    return _parts(turns), _parts(turns_back)
+    twiddles, left = [np.zeros(0)], n_bins
+    for radix in transform_radices(n_bins):
+        j, k = np.arange(left // radix)[:, None], np.arange(radix)
+        twiddles.append((j * k / left).ravel())
+        left //= radix
+    return _parts(np.concatenate(twiddles)).ravel()
+
+
+def subsample_phases(n_bins: int, oversampling: int) -> NDArray[np.float32]:
+    """Phases that delay every bin by q / oversampling samples: shape (oversampling, bin, 2), float32."""
+    m = np.arange(n_bins) - n_bins // 2
+    return _parts(m * np.arange(oversampling)[:, None] / (n_bins * oversampling))
 
 
 def _parts(turns: NDArray[np.float64]) -> NDArray[np.float32]:

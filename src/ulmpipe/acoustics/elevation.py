@@ -1,10 +1,12 @@
 """Table of the elevation factor G for the fast backends.
 
-G (`simus_reference.elevation_factor`) is a sum of exponentials of y², and smooth in the distance r over a few
-neighbouring elements. The table therefore has uniform rows in y², interpolated by six-point Lagrange weights,
-and in each row polynomials in 1/r, each for an interval of distances that holds a tile of neighbouring
-elements; deep windows need only one, for the whole array. Rows and intervals sit at places fixed by probe and
-window, never by the bubbles, so that the result for one bubble does not depend on what is simulated with it.
+G (`simus_reference.elevation_factor`) is a sum of exponentials of y², and smooth in the distance r. The table
+has uniform rows in y², interpolated by six-point Lagrange weights, and in each row polynomials in 1/r, of just
+the degree that the row needs: 4 near the image plane, more far from it. A polynomial holds for a whole array's
+distances to a bubble, or, where the window opens near the probe, for those of sixteen neighbouring elements; next
+to the probe it stays a Chebyshev series, since powers of such a degree would cancel in float32.
+Rows and intervals sit at places fixed by probe and window, never by the bubbles, so that the result for one
+bubble does not depend on what is simulated with it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
@@ -23,22 +26,41 @@ from ulmpipe.acoustics.window import ReceiveWindow
 STENCIL = 6  # rows that an interpolation reads
 ROWS_BELOW = 2  # rows at y² < 0, for the stencil of y = 0
 ROW_EXPONENT = 0.3  # largest change of an exponent from row to row: interpolation is then exact to 4e-6
-TOLERANCE = 3e-5  # of the polynomials in 1/r
-# Cheapest first: one polynomial for the whole array, then smaller tiles for shallower windows.
-WHOLE_ARRAY_DEGREES = (5, 6, 8, 10, 12)
-TILES = ((32, 8), (32, 10), (16, 8), (16, 10), (8, 8), (8, 10), (8, 12), (8, 14))  # (elements, degree)
+TOLERANCE = 3e-5  # of the polynomials, relative to the largest |G| of the same row and interval
+POWER_DEGREES = (4, 5, 6, 8, 12)  # that the kernels are compiled for
+SERIES_DEGREES = (6, 10, 14, 20, 30)
+N_POINTS = 40  # of a polynomial before it is cut to one of these degrees
+INTERVAL_RATIO = 1.15  # of the least distances of neighbouring intervals
+SMALL_TILE = 16  # elements, where one polynomial cannot serve the whole array
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where the table has rows (m²) and intervals of distance (m), one for every step of a tile's distance."""
+    """Where the table has rows (m²) and intervals of distance (m).
+
+    Attributes
+    ----------
+    tile : int
+        Neighbouring elements that share a polynomial.
+    series : bool
+        Whether the polynomials are Chebyshev series instead of powers.
+    row_step : float
+        Row number i lies at y² = (i − ROWS_BELOW) row_step.
+    lower, upper : tuple of float
+        Interval i serves tiles whose nearest point to the bubble is between lower[i] and lower[i + 1] away;
+        upper[i] is then the distance of their farthest element at most.
+    """
 
     tile: int
-    degree: int
+    series: bool
     row_step: float
-    interval_step: float
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """That the kernels are compiled for."""
+        return SERIES_DEGREES if self.series else POWER_DEGREES
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -65,51 +87,78 @@ def elevation_lattice(
     shortest = 0.5 * speed_of_sound / probe.center_frequency
     nearest = max(0.5 * speed_of_sound * (window.start_time - largest_delay), shortest)
     farthest = max(0.5 * speed_of_sound * window.end_time, 1.1 * nearest)
+    if math.isinf(probe.height):
+        return Lattice(n_lanes, False, math.inf, (nearest,), (farthest,))
     row_step = ROW_EXPONENT / _steepest_exponent(wavenumber[-1], nearest, farthest, probe)
-    choices = [(n_lanes, degree) for degree in WHOLE_ARRAY_DEGREES]
-    choices += [(tile, degree) for tile, degree in TILES if n_lanes % tile == 0]
-    for tile, degree in choices:
-        step, lower, upper = _intervals(tile, n_lanes, nearest, farthest, probe)
-        lattice = Lattice(tile, degree, row_step, step, lower, upper)
-        if _polynomial_error(lattice, wavenumber, probe) < TOLERANCE:
+    some = wavenumber[:: max(1, len(wavenumber) // 8)]
+    for tile, series in ((n_lanes, False), (SMALL_TILE, False), (SMALL_TILE, True)):
+        lower, upper = _intervals(tile, nearest, farthest, probe)
+        lattice = Lattice(tile, series, row_step, lower, upper)
+        highest = lattice.degrees[-1]
+        if all(
+            _degrees(_series(elevation**2, some, lattice, probe), allowance * TOLERANCE).max() <= highest
+            for elevation, allowance in ((0.0, 1), (probe.height / 3, 1), (probe.height / 1.5, 10))
+        ):
             return lattice
     return None
 
 
 def _intervals(
-    tile: int, n_lanes: int, nearest: float, farthest: float, probe: Probe
-) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
-    """Intervals of distance; the one for a tile whose middle is at r has the number (r − nearest) / step."""
-    half_tile = 0.5 * (tile - 1) * probe.pitch
-    if tile == n_lanes or nearest + 2 * half_tile > farthest:
-        return math.inf, (nearest,), (farthest,)
-    starts = np.arange(nearest, farthest, half_tile)
-    lower, upper = np.maximum(starts - half_tile, nearest), np.minimum(starts + 2 * half_tile, farthest)
-    return half_tile, tuple(lower.tolist()), tuple(upper.tolist())
+    tile: int, nearest: float, farthest: float, probe: Probe
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    n_intervals = math.ceil(math.log(farthest / nearest) / math.log(INTERVAL_RATIO))
+    lower = nearest * INTERVAL_RATIO ** np.arange(n_intervals)
+    upper = np.minimum(lower * INTERVAL_RATIO + (tile - 1) * probe.pitch, 1.01 * farthest)
+    return tuple(lower.tolist()), tuple(upper.tolist())
 
 
 def elevation_table(
     max_elevation: float, lattice: Lattice, probe: Probe, window: ReceiveWindow, *, speed_of_sound: float
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Polynomial coefficients of the conjugate of G for scatterers up to |y| = `max_elevation` (m).
 
     Returns
     -------
-    ndarray, shape (row, interval, frequency, 2 (degree + 1)), float32
-        In u = scale / r + shift: real parts by rising power, then imaginary ones. Row number i lies at
-        y² = (i − ROWS_BELOW) row_step.
+    coefficients : ndarray, shape (row, interval, frequency, 2 (degree + 1)), float32
+        In u = scale / r + shift: real parts by rising order, then imaginary ones, zero above the row's degree.
+        Row number i lies at y² = (i − ROWS_BELOW) row_step.
+    degrees : ndarray, shape (row, interval), int64
+        Index into the lattice's `degrees` of what a bubble between row + ROWS_BELOW and the next one needs.
     """
-    n_rows = int(max_elevation**2 / lattice.row_step) + STENCIL
+    n_rows = STENCIL if math.isinf(probe.height) else int(max_elevation**2 / lattice.row_step) + STENCIL
     return _table(8 * math.ceil(n_rows / 8), lattice, probe, window, speed_of_sound)
 
 
 @lru_cache(maxsize=4)
 def _table(
     n_rows: int, lattice: Lattice, probe: Probe, window: ReceiveWindow, speed_of_sound: float
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    if math.isinf(probe.height):
+        ones = np.zeros((n_rows, 1, len(window.frequencies), 2 * (POWER_DEGREES[0] + 1)), dtype=np.float32)
+        ones[..., 0] = 1.0
+        return ones, np.zeros((n_rows, 1), dtype=np.int64)
     wavenumber = 2 * np.pi * window.frequencies / speed_of_sound
-    squared_elevations = (np.arange(n_rows) - ROWS_BELOW) * lattice.row_step
-    return np.stack([_coefficients(squared, wavenumber, lattice, probe) for squared in squared_elevations])
+    # rows beyond the last make its degree independent of where the table ends
+    squares = (np.arange(n_rows + STENCIL) - ROWS_BELOW) * lattice.row_step
+    series = np.stack([_series(square, wavenumber, lattice, probe) for square in squares])
+    needed = np.minimum(_degrees(series, TOLERANCE), lattice.degrees[-1])
+    needed = np.stack([needed[row : row + STENCIL].max(axis=0) for row in range(n_rows)])
+    series = series[:n_rows]
+    degrees = np.searchsorted(lattice.degrees, needed)
+    # a row keeps the powers that any stencil it is part of evaluates
+    kept = np.take(lattice.degrees, degrees)
+    kept = np.stack([kept[max(0, row - STENCIL + 1) : row + 1].max(axis=0) for row in range(n_rows)])
+    n_powers = int(kept.max()) + 1
+    series = series[:, :, :n_powers] * (np.arange(n_powers)[:, None] <= kept[..., None, None])
+    if lattice.series:
+        coefficients = np.swapaxes(series, -1, -2)
+    else:
+        to_powers = np.zeros((n_powers, n_powers))
+        for order in range(n_powers):
+            to_powers[order, : order + 1] = chebyshev.cheb2poly(np.eye(n_powers)[order])[: order + 1]
+        coefficients = np.einsum("rndf,dp->rnfp", series, to_powers)
+    parts = np.concatenate([coefficients.real, coefficients.imag], axis=-1)
+    return np.ascontiguousarray(parts, dtype=np.float32), degrees.astype(np.int64)
 
 
 def _steepest_exponent(wavenumber: float, nearest: float, farthest: float, probe: Probe) -> float:
@@ -121,47 +170,24 @@ def _steepest_exponent(wavenumber: float, nearest: float, farthest: float, probe
     return float(np.abs(wavenumber**2 * t / (4 * r**2) - 0.5j * wavenumber / r).max())
 
 
-def _conjugate_factor(
-    squared_elevation: float,
-    u: NDArray[np.float64],
-    wavenumber: NDArray[np.float64],
-    lattice: Lattice,
-    probe: Probe,
-) -> NDArray[np.complex128]:
-    """Conjugate of G, shape (interval, u, frequency); y² may be negative, below the first rows."""
-    r = lattice.scale[:, None] / (u - lattice.shift[:, None])
-    if squared_elevation >= 0:
-        return np.conj(elevation_factor(wavenumber, math.sqrt(squared_elevation), r[..., None], probe))
-    imaginary = 1j * math.sqrt(-squared_elevation)
-    return np.conj(elevation_factor(wavenumber, imaginary, r[..., None], probe))
-
-
-def _coefficients(
+def _series(
     squared_elevation: float, wavenumber: NDArray[np.float64], lattice: Lattice, probe: Probe
-) -> NDArray[np.float32]:
-    """Interpolating polynomials through Chebyshev points, shape (interval, frequency, 2 (degree + 1))."""
-    n_points = lattice.degree + 1
-    points = np.cos(np.pi * (np.arange(n_points) + 0.5) / n_points)
-    values = _conjugate_factor(squared_elevation, points, wavenumber, lattice, probe)
-    from_values = np.linalg.inv(np.vander(points, increasing=True))
-    coefficients = np.moveaxis(np.tensordot(from_values, values, axes=(1, 1)), 0, -1)
-    parts = np.concatenate([coefficients.real, coefficients.imag], axis=-1)
-    return np.ascontiguousarray(parts, dtype=np.float32)
+) -> NDArray[np.complex128]:
+    """Chebyshev series in u of the conjugate of G, shape (interval, order, frequency); y² may be negative."""
+    angle = np.pi * (np.arange(N_POINTS) + 0.5) / N_POINTS
+    r = lattice.scale[:, None] / (np.cos(angle) - lattice.shift[:, None])
+    elevation = np.emath.sqrt(squared_elevation)
+    values = np.conj(elevation_factor(wavenumber, elevation, r[..., None], probe))
+    to_series = 2 / N_POINTS * np.cos(np.arange(N_POINTS)[:, None] * angle)
+    to_series[0] /= 2
+    return np.einsum("op,npf->nof", to_series, values, optimize=True)
 
 
-def _polynomial_error(lattice: Lattice, wavenumber: NDArray[np.float64], probe: Probe) -> float:
-    """Largest error of the float32 polynomials, relative to the largest |G| of the same y and interval.
-
-    Far out in elevation, where |G| is down by 20 dB and more, ten times the error is allowed.
-    """
-    some = wavenumber[:: max(1, len(wavenumber) // 8)]
-    u = np.linspace(-1, 1, 4 * lattice.degree)
-    powers = np.vander(u.astype(np.float32), lattice.degree + 1, increasing=True)
-    worst = 0.0
-    for elevation, allowance in ((0.0, 1), (probe.height / 3, 1), (probe.height / 1.5, 10)):
-        exact = _conjugate_factor(elevation**2, u, some, lattice, probe)
-        real, imaginary = np.split(_coefficients(elevation**2, some, lattice, probe), 2, axis=-1)
-        found = np.einsum("ud,nfd->nuf", powers, real) + 1j * np.einsum("ud,nfd->nuf", powers, imaginary)
-        error = np.abs(found - exact).max(axis=(1, 2)) / np.abs(exact).max(axis=(1, 2))
-        worst = max(worst, float(error.max()) / allowance)
-    return worst
+def _degrees(series: NDArray[np.complex128], tolerance: float) -> NDArray[np.int64]:
+    """Least degree at which a series (..., order, frequency) may be cut, at every frequency; shape (...)."""
+    size = np.abs(series)
+    tail = np.cumsum(size[..., ::-1, :], axis=-2)[..., ::-1, :]  # of this order and all above
+    largest = size.sum(axis=-2).max(axis=-1)  # a bound of |G|, near enough to it
+    too_much = tail.max(axis=-1) > tolerance * largest[..., None]
+    degrees: NDArray[np.int64] = too_much.sum(axis=-1) - 1
+    return np.maximum(degrees, 0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.acoustics.elevation import Lattice, elevation_table
+from ulmpipe.acoustics.elevation import INTERVAL_RATIO, Lattice, elevation_table
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import DECIBELS_PER_NEPER, probe_spectrum, pulse_spectrum
 from ulmpipe.acoustics.window import ReceiveWindow
 
-DIRECTIVITY_TOLERANCE = 1e-6
+DIRECTIVITY_TOLERANCE = 5e-6
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,21 @@ class KernelTables:
         Polynomial in sin²θ of sinc(k w/2 sin θ).
     wave_turns, nepers : tuple of float
         Phase (turns/m) and attenuation (Np/m) at the first bin, and their step from bin to bin.
-    elevation : ndarray, shape (row, interval, frequency, 2 (degree + 1)), float32
+    elevation, degrees : ndarray
         See `elevation.elevation_table`.
     intervals : ndarray, shape (interval, 2), float64
         Scale and shift of each interval's polynomials.
     steps : tuple of float
-        Row step (m²), nearest distance and interval step (m) of the elevation table.
-    tile, degree : int
+        Row step (m²), nearest distance (m) and logarithm of the ratio of intervals of the elevation table.
+    tile : int
+        Neighbouring elements that share a polynomial.
+    series : bool
+        Whether the polynomials are Chebyshev series instead of powers.
+    compiled_degrees : tuple of int
+        That `degrees` points into.
     constants : tuple of float
-        Shortest distance (m), and 1 for a soft baffle or 0 for a rigid one.
+        Shortest distance (m); 1 for a soft baffle or 0 for a rigid one; 1 for spherical waves in three
+        dimensions or 0 for cylindrical ones in two.
     """
 
     elements: NDArray[np.float64]
@@ -52,11 +59,13 @@ class KernelTables:
     wave_turns: tuple[float, float]
     nepers: tuple[float, float]
     elevation: NDArray[np.float32]
+    degrees: NDArray[np.int64]
     intervals: NDArray[np.float64]
     steps: tuple[float, float, float]
     tile: int
-    degree: int
-    constants: tuple[float, float]
+    series: bool
+    compiled_degrees: tuple[int, ...]
+    constants: tuple[float, float, float]
 
 
 def kernel_tables(
@@ -78,6 +87,7 @@ def kernel_tables(
     turns = frequency[:, None] * delays[:, None, :]
     phases[:, :, 0, : probe.n_elements] = np.cos(2 * np.pi * turns)
     phases[:, :, 1, : probe.n_elements] = -np.sin(2 * np.pi * turns)
+    elevation, degrees = elevation_table(max_elevation, lattice, probe, window, speed_of_sound=speed_of_sound)
     decay = attenuation / DECIBELS_PER_NEPER / 1e6 * 1e2  # Np/m/Hz
     return KernelTables(
         elements=elements,
@@ -88,12 +98,18 @@ def kernel_tables(
         directivity=_directivity(frequency, probe, speed_of_sound),
         wave_turns=(frequency[0] / speed_of_sound, window.frequency_step / speed_of_sound),
         nepers=(decay * frequency[0], decay * window.frequency_step),
-        elevation=elevation_table(max_elevation, lattice, probe, window, speed_of_sound=speed_of_sound),
+        elevation=elevation,
+        degrees=degrees,
         intervals=np.stack([lattice.scale, lattice.shift], axis=1),
-        steps=(lattice.row_step, lattice.lower[0], lattice.interval_step),
+        steps=(lattice.row_step, lattice.lower[0], math.log(INTERVAL_RATIO)),
         tile=lattice.tile,
-        degree=lattice.degree,
-        constants=(0.5 * speed_of_sound / probe.center_frequency, 1.0 if probe.baffle == "soft" else 0.0),
+        series=lattice.series,
+        compiled_degrees=lattice.degrees,
+        constants=(
+            0.5 * speed_of_sound / probe.center_frequency,
+            1.0 if probe.baffle == "soft" else 0.0,
+            0.0 if math.isinf(probe.height) else 1.0,
+        ),
     )
 
 

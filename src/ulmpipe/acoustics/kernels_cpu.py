@@ -1,10 +1,11 @@
-"""The simulator on the CPU: numba kernels in float32 rows over elements, frames in parallel threads.
+"""The simulator on the CPU: numba kernels in float32 vectors of sixteen elements, frames in parallel threads.
 
 For every scatterer, exp(−ikr) runs over the frequency bins by a recursion, the elevation factor comes from the
 polynomials of `elevation`, the directivity from one polynomial in sin²θ. Phases are reduced in turns in
 float64 before they become float32. Everything is the conjugate of the formulas in `simus_reference`, since the
 signal is the inverse transform of the conjugate. Each frame is computed alone, so the result does not depend
-on the number of threads. The functions stay in one file because numba's cache on disk looks at no other file's date.
+on the number of threads. The functions stay in one file because numba's cache on disk looks at no other file's
+date.
 """
 
 from __future__ import annotations
@@ -14,19 +15,42 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.acoustics.baseband import transform_factors, transform_matrices
+from ulmpipe.acoustics.baseband import subsample_phases, transform_radices, transform_twiddles
 from ulmpipe.acoustics.kernel_tables import KernelTables
+from ulmpipe.lanes import (
+    LANES,
+    aligned,
+    aligned_copy,
+    larger,
+    load,
+    narrow,
+    nearest_integer,
+    pointer,
+    power_of_two,
+    spread,
+    square_root,
+    store,
+    total,
+    transpose,
+)
 
-BLOCK = 8  # scatterers whose rows stay in the cache together; an even number
+BLOCK = 6  # scatterers whose rows stay in the cache together
+CHUNK = 4  # frequency bins answered in one go
 RESTART = 48  # frequency bins after which the exponential recursion starts afresh
-# Rows of a scatterer's scratch array, over elements.
-WAVE_RE, WAVE_IM, STEP_RE, STEP_IM, OFFSET, SINE2, WEIGHT, ANSWER_RE, ANSWER_IM = range(9)
+# Rows of a scatterer's scratch array, over elements: exp(−ikr) and its step from bin to bin, the argument of
+# the elevation polynomials, sin²θ, obliquity over distance.
+WAVE_RE, WAVE_IM, STEP_RE, STEP_IM, ARGUMENT, SINE2, WEIGHT, N_ROWS = range(8)
+PAIR = 2 * LANES  # real, then imaginary parts of sixteen elements
+ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
+SINE_60 = np.float32(math.sin(math.pi / 3))
+LOG2_E = np.float32(math.log2(math.e))
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 def simulate_samples(
@@ -52,36 +76,15 @@ def simulate_samples(
         Number of threads.
     """
     n_frames, n_geometries = positions.shape[:2]
-    n_angles, n_bins, _, n_lanes = tables.delay_phases.shape
+    n_angles, n_bins = tables.delay_phases.shape[:2]
     samples = np.empty((n_frames, n_angles, tables.n_elements, n_bins * oversampling), dtype=np.complex64)
-    kernel = _compile(
-        n_lanes,
-        tables.tile,
-        tables.degree,
-        tables.directivity.shape[1] - 1,
-        n_angles // n_geometries,
-        transform_factors(n_bins),
-    )
-    forward, backward = transform_matrices(n_bins, oversampling)
+    kernel = _compile(tables.compiled_degrees, tables.series, tables.directivity.shape[1] - 1)
+    constants = _constants(tables, oversampling)
 
     def run(first: int, last: int) -> None:
-        kernel(
-            positions[first:last],
-            reflectivity[first:last],
-            tables.elements,
-            tables.delay_phases,
-            tables.spectrum_weights,
-            tables.directivity,
-            tables.wave_turns,
-            tables.nepers,
-            tables.elevation,
-            tables.intervals,
-            tables.steps,
-            tables.constants,
-            forward,
-            backward,
-            samples[first:last],
-        )
+        scratch = _scratch(tables, n_angles // n_geometries)
+        part = samples[first:last].view(np.float32)
+        kernel(positions[first:last], reflectivity[first:last], constants, scratch, part)
 
     bounds = np.linspace(0, n_frames, min(workers, n_frames) + 1).astype(int).tolist()
     if len(bounds) == 2:
@@ -92,49 +95,116 @@ def simulate_samples(
     return samples
 
 
-@lru_cache(maxsize=16)
-def _compile(
-    n_lanes: int,
-    tile: int,
-    degree: int,
-    directivity_degree: int,
-    n_shared: int,
-    factors: tuple[int, int],
-) -> Callable[..., Any]:
-    """Kernel for these sizes, which the compiler must know to unroll and vectorise its inner loops.
+class _Constants(NamedTuple):
+    """What the kernel reads: `KernelTables`, arranged for it, and the inverse transform's factors."""
 
-    `n_lanes` padded elements, `tile` elements to a polynomial, its degree, the directivity's degree,
-    `n_shared` transmissions with the same geometry, the two factors of the inverse transform.
-    """
-    first, second = factors
-    n_tiles = n_lanes // tile
-    imaginary = degree + 1
-    n_coefficients = 2 * imaginary
-    n_bins = first * second
+    elements: NDArray[np.float64]
+    tile: int
+    fired: NDArray[np.float32]  # (angle, bin, part, lane)
+    spectrum_weights: NDArray[np.complex64]
+    directivity: NDArray[np.float32]  # (bin, coefficient)
+    wave_turns: tuple[float, float]
+    nepers: tuple[float, float]
+    elevation: NDArray[np.float32]  # (row, interval, bin, coefficient)
+    degrees: NDArray[np.int64]
+    intervals: NDArray[np.float64]
+    steps: tuple[float, float, float]
+    geometry: tuple[float, float, float]
+    radices: NDArray[np.int64]
+    twiddles: NDArray[np.float32]
+    subsamples: NDArray[np.float32]  # (sub-sample, bin, part)
 
-    @numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
-    def kernel(  # type: ignore[no-untyped-def]
-        positions, reflectivity, elements, delay_phases, spectrum_weights, directivity, wave_turns, nepers,
-        table, intervals, steps, constants, forward, backward, samples,
-    ):  # fmt: skip
+
+class _Scratch(NamedTuple):
+    """What the kernel of one thread writes before its result."""
+
+    rows: NDArray[np.float32]  # (slot, row, lane)
+    distance: NDArray[np.float64]  # (slot, lane)
+    answers: NDArray[np.float32]  # (slot, (bin, part, lane) and a spare vector): response
+    received: NDArray[np.float32]  # (wave, group, bin, part, lane), a spare bin at the end of each group
+    work: NDArray[np.float32]  # (half, bin, part, lane)
+    echo: NDArray[np.float32]  # (bin, wave, slot, part)
+    coefficients: NDArray[np.float32]  # (slot, interval, bin, coefficient)
+    weights: NDArray[np.float32]  # of the rows of the elevation table
+    interval: NDArray[np.int64]  # (slot, tile)
+    starts: NDArray[np.int64]  # (slot, group): where its coefficients begin
+    degree: NDArray[np.int64]  # (slot,)
+    present: NDArray[np.int64]  # (slot,): number of the scatterer
+
+
+def _constants(tables: KernelTables, oversampling: int) -> _Constants:
+    n_bins = tables.delay_phases.shape[1]
+    return _Constants(
+        aligned_copy(tables.elements),
+        tables.tile,
+        aligned_copy(tables.delay_phases),
+        tables.spectrum_weights,
+        tables.directivity,
+        tables.wave_turns,
+        tables.nepers,
+        aligned_copy(tables.elevation),
+        tables.degrees,
+        tables.intervals,
+        tables.steps,
+        tables.constants,
+        np.array(transform_radices(n_bins), dtype=np.int64),
+        transform_twiddles(n_bins),
+        subsample_phases(n_bins, oversampling),
+    )
+
+
+def _scratch(tables: KernelTables, n_shared: int) -> _Scratch:
+    n_bins, _, n_lanes = tables.delay_phases.shape[1:]
+    n_groups = n_lanes // LANES
+    return _Scratch(
+        aligned((BLOCK, N_ROWS, n_lanes), np.float32),
+        aligned((BLOCK, n_lanes), np.float64),
+        aligned((BLOCK, _answer_size(n_lanes)), np.float32),
+        aligned((n_shared, n_groups, n_bins + 1, PAIR), np.float32),
+        aligned((2, n_bins, PAIR), np.float32),
+        aligned((CHUNK, n_shared, BLOCK, 2), np.float32),
+        aligned((BLOCK, *tables.elevation.shape[1:]), np.float32),
+        aligned(6, np.float32),
+        np.zeros((BLOCK, n_lanes // tables.tile), dtype=np.int64),
+        np.zeros((BLOCK, n_groups), dtype=np.int64),
+        np.zeros(BLOCK, dtype=np.int64),
+        np.zeros(BLOCK, dtype=np.int64),
+    )
+
+
+@numba.njit(**OPTIONS)
+def _answer_size(n_lanes):  # type: ignore[no-untyped-def]
+    """Distance between the answers of two slots; the spare vectors spread them over the sets of the cache."""
+    return CHUNK * 2 * n_lanes + PAIR
+
+
+@lru_cache(maxsize=8)
+def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) -> Callable[..., Any]:
+    """Kernel for elevation polynomials of these degrees (see `Lattice.series`) and directivity ones of this."""
+    respond_0, respond_1, respond_2, respond_3, respond_4 = (
+        _responder(degree, series, directivity_degree) for degree in degrees
+    )
+
+    @numba.njit(**OPTIONS)
+    def kernel(positions, reflectivity, constants, scratch, samples):  # type: ignore[no-untyped-def]
         n_frames, n_geometries, n_scatterers = positions.shape[:3]
-        n_elements = samples.shape[2]
-        oversampling = forward.shape[0]
-        n_intervals = table.shape[1]
-        row_step = steps[0]
-        scratch = np.zeros((BLOCK, 9, n_lanes), dtype=np.float32)
-        received = np.zeros((n_shared, n_bins, 2, n_lanes), dtype=np.float32)
-        between = np.zeros((n_bins, 2, n_lanes), dtype=np.float32)
-        after = np.zeros((n_bins, 2, n_lanes), dtype=np.float32)
-        echo = np.zeros((n_shared, BLOCK, 2), dtype=np.float32)
-        coefficients = np.zeros((BLOCK, n_intervals, n_bins, n_coefficients), dtype=np.float32)
-        tile_intervals = np.zeros((BLOCK, n_tiles), dtype=np.int64)
-        present = np.zeros(BLOCK, dtype=np.int64)
-        weights = np.zeros(6, dtype=np.float32)
+        n_bins, n_lanes = constants.spectrum_weights.size, constants.elements.size
+        n_shared = samples.shape[1] // n_geometries  # transmissions with the same geometry
+        n_groups = n_lanes // LANES
+        group_size = (n_bins + 1) * PAIR  # the spare bin spreads the groups over the sets of the cache
+        slot_size = constants.elevation[0].size
+        n_coefficients = constants.elevation.shape[3]
+        wave_turns, nepers = constants.wave_turns, constants.nepers
+        rows, distance, answers = pointer(scratch.rows), pointer(scratch.distance), pointer(scratch.answers)
+        received, work, echo = pointer(scratch.received), pointer(scratch.work), pointer(scratch.echo)
+        coefficients, fired = pointer(scratch.coefficients), pointer(constants.fired)
+        directivity, weights = pointer(constants.directivity), constants.spectrum_weights
+        twiddles = pointer(constants.twiddles)
+        present, degree = scratch.present, scratch.degree
 
         for frame in range(n_frames):
             for geometry in range(n_geometries):
-                received[:] = 0.0
+                scratch.received[:] = ZERO
                 begin = 0
                 while begin < n_scatterers:
                     n_block = 0
@@ -144,224 +214,414 @@ def _compile(
                             n_block += 1
                         begin += 1
                     for slot in range(n_block):
-                        position = positions[frame, geometry, present[slot]]
-                        lowest, highest = _find_intervals(
-                            position, elements, steps, n_intervals, tile_intervals[slot]
-                        )
-                        _measure(
-                            position, elements, constants, tile_intervals[slot], intervals, scratch[slot]
-                        )
-                        place = position[1] * position[1] / row_step
-                        row = int(place)
-                        _lagrange(weights, place - row)
-                        for i in range(lowest, highest + 1):
-                            _interpolate(table, row, i, weights, coefficients[slot, i])
-                    if n_block % 2 == 1:
-                        scratch[n_block, ANSWER_RE:] = 0.0  # silent partner in the last pair
+                        x, y, z = positions[frame, geometry, present[slot]]
+                        y *= constants.geometry[2]  # 0 in two dimensions
+                        _find_intervals(x, y, z, constants, scratch.interval[slot])
+                        _measure(x, y, z, constants, scratch.interval[slot], slot, rows, distance)
+                        degree[slot] = _find_polynomials(y, constants, scratch, slot, slot * slot_size)
 
-                    for m in range(n_bins):
+                    for m in range(0, n_bins, CHUNK):
                         if m % RESTART == 0:
+                            turns, decay = wave_turns[0] + m * wave_turns[1], nepers[0] + m * nepers[1]
                             for slot in range(n_block):
                                 _start_wave(
-                                    positions[frame, geometry, present[slot]], elements, constants[0],
-                                    wave_turns[0] + m * wave_turns[1], wave_turns[1],
-                                    nepers[0] + m * nepers[1], nepers[1], scratch[slot],
-                                )  # fmt: skip
-                        for slot in range(n_block):
-                            # --- response A of every element to this scatterer at this frequency
-                            for t in range(n_tiles):
-                                i = tile_intervals[slot, t]
-                                for e in range(t * tile, t * tile + tile):
-                                    u = scratch[slot, OFFSET, e]
-                                    g_re = coefficients[slot, i, m, degree]
-                                    g_im = coefficients[slot, i, m, imaginary + degree]
-                                    for j in range(degree):
-                                        g_re = g_re * u + coefficients[slot, i, m, degree - 1 - j]
-                                        g_im = g_im * u + coefficients[slot, i, m, imaginary + degree - 1 - j]
-                                    s2 = scratch[slot, SINE2, e]
-                                    d = directivity[m, directivity_degree]
-                                    for j in range(directivity_degree):
-                                        d = d * s2 + directivity[m, directivity_degree - 1 - j]
-                                    d = d * scratch[slot, WEIGHT, e]
-                                    w_re = scratch[slot, WAVE_RE, e]
-                                    w_im = scratch[slot, WAVE_IM, e]
-                                    scratch[slot, ANSWER_RE, e] = d * (w_re * g_re - w_im * g_im)
-                                    scratch[slot, ANSWER_IM, e] = d * (w_re * g_im + w_im * g_re)
-                                    s_re = scratch[slot, STEP_RE, e]
-                                    s_im = scratch[slot, STEP_IM, e]
-                                    scratch[slot, WAVE_RE, e] = w_re * s_re - w_im * s_im
-                                    scratch[slot, WAVE_IM, e] = w_re * s_im + w_im * s_re
-                            # --- transmit: pressure of every wave at the scatterer, times its reflectivity
-                            for wave in range(n_shared):
-                                angle = geometry * n_shared + wave
-                                p_re = np.float32(0.0)
-                                p_im = np.float32(0.0)
-                                for e in range(n_lanes):
-                                    a_re, a_im = scratch[slot, ANSWER_RE, e], scratch[slot, ANSWER_IM, e]
-                                    t_re, t_im = delay_phases[angle, m, 0, e], delay_phases[angle, m, 1, e]
-                                    p_re += a_re * t_re - a_im * t_im
-                                    p_im += a_re * t_im + a_im * t_re
-                                weight = reflectivity[frame, present[slot]] * spectrum_weights[m]
-                                echo[wave, slot, 0] = weight.real * p_re - weight.imag * p_im
-                                echo[wave, slot, 1] = weight.real * p_im + weight.imag * p_re
-                        # --- receive: echoes of two scatterers at a time on every element
-                        for wave in range(n_shared):
-                            for slot in range(0, n_block, 2):
-                                p_re, p_im = echo[wave, slot, 0], echo[wave, slot, 1]
-                                q_re, q_im = echo[wave, slot + 1, 0], echo[wave, slot + 1, 1]
-                                for e in range(n_lanes):
-                                    a_re, a_im = scratch[slot, ANSWER_RE, e], scratch[slot, ANSWER_IM, e]
-                                    b_re, b_im = (
-                                        scratch[slot + 1, ANSWER_RE, e],
-                                        scratch[slot + 1, ANSWER_IM, e],
-                                    )
-                                    received[wave, m, 0, e] += (
-                                        p_re * a_re - p_im * a_im + q_re * b_re - q_im * b_im
-                                    )
-                                    received[wave, m, 1, e] += (
-                                        p_re * a_im + p_im * a_re + q_re * b_im + q_im * b_re
-                                    )
-
-                # --- inverse transform in two steps, see `baseband.transform_matrices`
-                for wave in range(n_shared):
-                    angle = geometry * n_shared + wave
-                    for q in range(oversampling):
-                        for b in range(second):
-                            for c in range(first):
-                                for e in range(n_lanes):
-                                    x_re = np.float32(0.0)
-                                    x_im = np.float32(0.0)
-                                    for a in range(first):
-                                        s_re = received[wave, second * a + b, 0, e]
-                                        s_im = received[wave, second * a + b, 1, e]
-                                        x_re += s_re * forward[q, b, c, a, 0] - s_im * forward[q, b, c, a, 1]
-                                        x_im += s_re * forward[q, b, c, a, 1] + s_im * forward[q, b, c, a, 0]
-                                    between[second * c + b, 0, e] = x_re
-                                    between[second * c + b, 1, e] = x_im
-                        for c in range(first):
-                            for d in range(second):
-                                for e in range(n_lanes):
-                                    x_re = np.float32(0.0)
-                                    x_im = np.float32(0.0)
-                                    for b in range(second):
-                                        s_re = between[second * c + b, 0, e]
-                                        s_im = between[second * c + b, 1, e]
-                                        x_re += s_re * backward[d, b, 0] - s_im * backward[d, b, 1]
-                                        x_im += s_re * backward[d, b, 1] + s_im * backward[d, b, 0]
-                                    after[c + first * d, 0, e] = x_re
-                                    after[c + first * d, 1, e] = x_im
-                        for e in range(n_elements):
-                            for n in range(n_bins):
-                                samples[frame, angle, e, oversampling * n + q] = complex(
-                                    after[n, 0, e], after[n, 1, e]
+                                    distance, slot, n_lanes, turns, wave_turns[1], decay, nepers[1], rows
                                 )
+                        n_here = min(CHUNK, n_bins - m)
+                        for slot in range(n_block):
+                            arguments = (
+                                rows, slot, n_lanes, m, n_here, coefficients, pointer(scratch.starts[slot]),
+                                n_coefficients, directivity, answers,
+                            )  # fmt: skip
+                            if degree[slot] == 0:
+                                respond_0(*arguments)
+                            elif degree[slot] == 1:
+                                respond_1(*arguments)
+                            elif degree[slot] == 2:
+                                respond_2(*arguments)
+                            elif degree[slot] == 3:
+                                respond_3(*arguments)
+                            else:
+                                respond_4(*arguments)
+                        for bin_here in range(n_here):
+                            answer = 2 * bin_here * n_lanes  # of the first slot
+                            weight = weights[m + bin_here]
+                            for wave in range(n_shared):
+                                from_array = (
+                                    2 * ((geometry * n_shared + wave) * n_bins + m + bin_here) * n_lanes
+                                )
+                                for slot in range(n_block):
+                                    p_re, p_im = _pressure(
+                                        answers,
+                                        answer + slot * _answer_size(n_lanes),
+                                        fired,
+                                        from_array,
+                                        n_lanes,
+                                    )
+                                    strength = reflectivity[frame, present[slot]] * weight
+                                    at = 2 * ((bin_here * n_shared + wave) * BLOCK + slot)
+                                    echo[at] = strength.real * p_re - strength.imag * p_im
+                                    echo[at + 1] = strength.real * p_im + strength.imag * p_re
+                        for bin_here in range(n_here):
+                            # the carrier's bin comes first in the transform
+                            turned = m + bin_here - n_bins // 2
+                            to = PAIR * (turned if turned >= 0 else turned + n_bins)
+                            for wave in range(n_shared):
+                                _receive(
+                                    answers, 2 * bin_here * n_lanes,
+                                    echo, 2 * (bin_here * n_shared + wave) * BLOCK, n_block,
+                                    received, wave * n_groups * group_size + to, group_size, n_lanes,
+                                )  # fmt: skip
+
+                for wave in range(n_shared):
+                    for group in range(n_groups):
+                        for q in range(constants.subsamples.shape[0]):
+                            first = (wave * n_groups + group) * group_size
+                            _copy_bins(received, first, constants.subsamples[q], n_bins, work)
+                            result = _inverse_transform(work, n_bins, constants.radices, twiddles)
+                            _write_samples(
+                                work, result, n_bins, group * LANES, q, constants.subsamples.shape[0],
+                                samples[frame, geometry * n_shared + wave],
+                            )  # fmt: skip
 
     return kernel
 
 
+def _responder(degree: int, series: bool, directivity_degree: int) -> Callable[..., Any]:
+    """Function for the response of every element to a scatterer at a chunk of frequencies, for these polynomials."""
+
+    @numba.njit(**OPTIONS)
+    def evaluate(coefficients, highest, argument):  # type: ignore[no-untyped-def]
+        value = spread(coefficients[highest])
+        if not series:
+            for j in range(1, degree + 1):
+                value = value * argument + coefficients[highest - j]
+            return value
+        above, twice = spread(ZERO), argument + argument
+        for j in range(1, degree):  # Clenshaw's recurrence
+            value, above = value * twice + (coefficients[highest - j] - above), value
+        return value * argument + (coefficients[highest - degree] - above)
+
+    @numba.njit(**OPTIONS)
+    def respond(  # type: ignore[no-untyped-def]
+        rows, slot, n_lanes, first_bin, n_bins, coefficients, starts, n_coefficients, directivity, answers
+    ):
+        for group in range(n_lanes // LANES):
+            at = slot * N_ROWS * n_lanes + group * LANES
+            argument, sine2 = load(rows, at + ARGUMENT * n_lanes), load(rows, at + SINE2 * n_lanes)
+            weight = load(rows, at + WEIGHT * n_lanes)
+            wave_re, wave_im = load(rows, at + WAVE_RE * n_lanes), load(rows, at + WAVE_IM * n_lanes)
+            step_re, step_im = load(rows, at + STEP_RE * n_lanes), load(rows, at + STEP_IM * n_lanes)
+            re = starts[group] + first_bin * n_coefficients + degree
+            im = re + n_coefficients // 2
+            highest = (first_bin + 1) * (directivity_degree + 1) - 1
+            to = slot * _answer_size(n_lanes) + group * LANES
+            for _ in range(n_bins):
+                g_re = evaluate(coefficients, re, argument)
+                g_im = evaluate(coefficients, im, argument)
+                d = spread(directivity[highest])
+                for j in range(1, directivity_degree + 1):
+                    d = d * sine2 + directivity[highest - j]
+                d = d * weight
+                store(answers, to, d * (wave_re * g_re - wave_im * g_im))
+                store(answers, to + n_lanes, d * (wave_re * g_im + wave_im * g_re))
+                wave_re, wave_im = (
+                    wave_re * step_re - wave_im * step_im,
+                    wave_re * step_im + wave_im * step_re,
+                )
+                re += n_coefficients
+                im += n_coefficients
+                highest += directivity_degree + 1
+                to += 2 * n_lanes
+            store(rows, at + WAVE_RE * n_lanes, wave_re)
+            store(rows, at + WAVE_IM * n_lanes, wave_im)
+
+    return respond
+
+
+@numba.njit(**OPTIONS)
+def _pressure(answers, at, fired, fired_at, n_lanes):  # type: ignore[no-untyped-def]
+    """Pressure of one wave at a scatterer: the sum over elements of response and transmitted phase."""
+    same_re, same_im = spread(ZERO), spread(ZERO)
+    cross_re, cross_im = spread(ZERO), spread(ZERO)
+    for e in range(0, n_lanes, LANES):
+        a_re, a_im = load(answers, at + e), load(answers, at + n_lanes + e)
+        t_re, t_im = load(fired, fired_at + e), load(fired, fired_at + n_lanes + e)
+        same_re = same_re + a_re * t_re
+        same_im = same_im + a_im * t_im
+        cross_re = cross_re + a_re * t_im
+        cross_im = cross_im + a_im * t_re
+    return total(same_re - same_im), total(cross_re + cross_im)
+
+
+@numba.njit(**OPTIONS)
+def _receive(  # type: ignore[no-untyped-def]
+    answers, answers_at, echo, echo_at, n_block, received, received_at, group_size, n_lanes
+):
+    """Add the echoes of a block of scatterers to what every element receives in one bin."""
+    for group in range(n_lanes // LANES):
+        to = received_at + group * group_size
+        sum_re, sum_im = load(received, to), load(received, to + LANES)
+        for slot in range(n_block):
+            at = answers_at + slot * _answer_size(n_lanes) + group * LANES
+            a_re, a_im = load(answers, at), load(answers, at + n_lanes)
+            p_re, p_im = spread(echo[echo_at + 2 * slot]), spread(echo[echo_at + 2 * slot + 1])
+            sum_re = sum_re + a_re * p_re - a_im * p_im
+            sum_im = sum_im + a_re * p_im + a_im * p_re
+        store(received, to, sum_re)
+        store(received, to + LANES, sum_im)
+
+
 @numba.njit(inline="always")
 def _is_present(position):  # type: ignore[no-untyped-def]
-    """Finite and not behind the probe; written so that fast arithmetic can't optimise the NaN away."""
+    """Finite and not behind the probe."""
     return abs(position[0]) < 1e3 and abs(position[1]) < 1e3 and position[2] >= 0.0 and position[2] < 1e3
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
-def _find_intervals(position, elements, steps, n_intervals, tile_intervals):  # type: ignore[no-untyped-def]
-    """Interval of the elevation table for each tile of elements; returns the smallest and the largest."""
-    x, y, z = position
-    tile = elements.shape[0] // tile_intervals.shape[0]
-    lowest, highest = n_intervals, 0
-    for t in range(tile_intervals.shape[0]):
-        dx = x - 0.5 * (elements[t * tile] + elements[t * tile + tile - 1])
-        i = int(max(math.sqrt(dx * dx + y * y + z * z) - steps[1], 0.0) / steps[2])
-        i = min(i, n_intervals - 1)
-        tile_intervals[t] = i
-        lowest, highest = min(lowest, i), max(highest, i)
-    return lowest, highest
+@numba.njit(**OPTIONS)
+def _find_intervals(x, y, z, constants, interval):  # type: ignore[no-untyped-def]
+    """Interval of the elevation table for each tile of elements, from the nearest point of the tile."""
+    elements, tile = constants.elements, constants.tile
+    _, nearest, log_ratio = constants.steps
+    for t in range(interval.size):
+        outside = max(elements[t * tile] - x, x - elements[t * tile + tile - 1], 0.0)
+        distance = math.sqrt(outside * outside + y * y + z * z)
+        i = int(math.log(max(distance / nearest, 1.0)) / log_ratio)
+        interval[t] = min(i, len(constants.intervals) - 1)
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
-def _measure(position, elements, constants, tile_intervals, intervals, rows):  # type: ignore[no-untyped-def]
-    """Rows that do not change with frequency: argument of the polynomials, sin²θ, obliquity over distance."""
-    x, y, z = position
-    shortest, soft = constants
-    tile = elements.shape[0] // tile_intervals.shape[0]
-    for e in range(elements.shape[0]):
-        dx = x - elements[e]
-        rho2 = max(dx * dx + z * z, 1e-30)
-        cosine = 1.0 + soft * (z / math.sqrt(rho2) - 1.0)
-        inverse = 1.0 / max(math.sqrt(rho2 + y * y), shortest)
-        rows[SINE2, e] = dx * dx / rho2
-        rows[WEIGHT, e] = cosine * inverse
-        rows[OFFSET, e] = inverse
-    for t in range(tile_intervals.shape[0]):
-        scale, shift = intervals[tile_intervals[t]]
-        for e in range(t * tile, t * tile + tile):
-            dx = x - elements[e]
-            rows[OFFSET, e] = scale / max(math.sqrt(dx * dx + y * y + z * z), shortest) + shift
+@numba.njit(**OPTIONS)
+def _measure(x, y, z, constants, interval, slot, rows, distance):  # type: ignore[no-untyped-def]
+    """Distances, and the rows that do not change with frequency."""
+    shortest, soft, spherical = constants.geometry
+    elements, n_lanes = pointer(constants.elements), constants.elements.size
+    for e in range(0, n_lanes, LANES):
+        dx = x - load(elements, e)
+        dx2 = dx * dx
+        rho2 = larger(dx2 + z * z, spread(1e-30))
+        r = larger(square_root(rho2 + y * y), spread(shortest))
+        store(distance, slot * n_lanes + e, r)
+        at = slot * N_ROWS * n_lanes + e
+        inverse, inverse_rho2 = ONE / narrow(r), ONE / narrow(rho2)
+        store(rows, at + SINE2 * n_lanes, narrow(dx2) * inverse_rho2)
+        cosine = ONE + np.float32(soft) * (np.float32(z) * square_root(inverse_rho2) - ONE)
+        spreading = inverse if spherical > 0.0 else square_root(inverse)
+        store(rows, at + WEIGHT * n_lanes, cosine * spreading)
+        scale, shift = constants.intervals[interval[e // constants.tile]]
+        store(rows, at + ARGUMENT * n_lanes, inverse * np.float32(scale) + np.float32(shift))
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
-def _lagrange(weights, place):  # type: ignore[no-untyped-def]
-    """Six-point Lagrange weights at `place` (0 to 1) between the third and the fourth row."""
+@numba.njit(**OPTIONS)
+def _find_polynomials(y, constants, scratch, slot, first):  # type: ignore[no-untyped-def]
+    """Elevation polynomials at the scatterer's y² by six-point Lagrange interpolation; returns their degree."""
+    table, coefficients = pointer(constants.elevation), pointer(scratch.coefficients)
+    weights, interval, starts = scratch.weights, scratch.interval[slot], scratch.starts[slot]
+    place = y * y / constants.steps[0]
+    row = int(place)
     for i in range(6):
         weight = 1.0
         for j in range(6):
             if j != i:
-                weight *= (place + 2.0 - j) / (i - j)
+                weight *= (place - row + 2.0 - j) / (i - j)
         weights[i] = weight
+    n_intervals = constants.elevation.shape[1]
+    size = constants.elevation[0, 0].size
+    degree = 0
+    for t in range(interval.size):
+        to = first + interval[t] * size
+        for group in range(t * constants.tile // LANES, (t + 1) * constants.tile // LANES):
+            starts[group] = to
+        degree = max(degree, constants.degrees[row, interval[t]])
+        if t > 0 and interval[t] == interval[t - 1]:
+            continue
+        source, step = (row * n_intervals + interval[t]) * size, n_intervals * size
+        whole = size // LANES * LANES
+        for k in range(0, whole, LANES):
+            mean = load(table, source + k) * weights[0]
+            for i in range(1, 6):
+                mean = mean + load(table, source + i * step + k) * weights[i]
+            store(coefficients, to + k, mean)
+        for k in range(whole, size):
+            rest = ZERO
+            for i in range(6):
+                rest += table[source + i * step + k] * weights[i]
+            coefficients[to + k] = rest
+    return degree
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
-def _interpolate(table, row, i, weights, result):  # type: ignore[no-untyped-def]
-    """Weighted sum of six rows of the elevation table, in its interval i."""
-    for m in range(result.shape[0]):
-        for j in range(result.shape[1]):
-            result[m, j] = (
-                weights[0] * table[row, i, m, j]
-                + weights[1] * table[row + 1, i, m, j]
-                + weights[2] * table[row + 2, i, m, j]
-                + weights[3] * table[row + 3, i, m, j]
-                + weights[4] * table[row + 4, i, m, j]
-                + weights[5] * table[row + 5, i, m, j]
-            )
-
-
-@numba.njit(nogil=True, fastmath=True, cache=True)
+@numba.njit(**OPTIONS)
 def _start_wave(  # type: ignore[no-untyped-def]
-    position, elements, shortest, turns, turns_step, nepers, nepers_step, rows
+    distance, slot, n_lanes, turns, turns_step, nepers, nepers_step, rows
 ):
     """Set exp(−ikr − αr) at one frequency and its factor from bin to bin; turns and nepers per metre."""
-    x, y, z = position
-    for e in range(elements.shape[0]):
-        dx = x - elements[e]
-        r = max(math.sqrt(dx * dx + y * y + z * z), shortest)
-        phase = turns * r
-        sine, cosine = _sine_cosine(math.floor(phase + 0.5) - phase)
-        rows[WAVE_RE, e] = cosine
-        rows[WAVE_IM, e] = sine
-        phase = turns_step * r
-        sine, cosine = _sine_cosine(math.floor(phase + 0.5) - phase)
-        rows[STEP_RE, e] = cosine
-        rows[STEP_IM, e] = sine
-    if nepers_step > 0.0:
-        for e in range(elements.shape[0]):
-            dx = x - elements[e]
-            r = max(math.sqrt(dx * dx + y * y + z * z), shortest)
-            loss, loss_step = math.exp(-nepers * r), math.exp(-nepers_step * r)
-            rows[WAVE_RE, e] *= loss
-            rows[WAVE_IM, e] *= loss
-            rows[STEP_RE, e] *= loss_step
-            rows[STEP_IM, e] *= loss_step
+    for e in range(0, n_lanes, LANES):
+        r = load(distance, slot * n_lanes + e)
+        at = slot * N_ROWS * n_lanes + e
+        phase = r * turns
+        sine, cosine = _sine_cosine(narrow(nearest_integer(phase) - phase))
+        phase = r * turns_step
+        sine_step, cosine_step = _sine_cosine(narrow(nearest_integer(phase) - phase))
+        if nepers_step > 0.0:
+            loss = _exponential(narrow(r * (-nepers)))
+            loss_step = _exponential(narrow(r * (-nepers_step)))
+            sine, cosine = sine * loss, cosine * loss
+            sine_step, cosine_step = sine_step * loss_step, cosine_step * loss_step
+        store(rows, at + WAVE_RE * n_lanes, cosine)
+        store(rows, at + WAVE_IM * n_lanes, sine)
+        store(rows, at + STEP_RE * n_lanes, cosine_step)
+        store(rows, at + STEP_IM * n_lanes, sine_step)
 
 
-@numba.njit(inline="always")
+@numba.njit(**OPTIONS)
 def _sine_cosine(turns):  # type: ignore[no-untyped-def]
-    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 2e-8."""
-    x = math.pi * turns
+    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 1e-7."""
+    x = turns * np.float32(math.pi)
     s = x * x
-    sine = 1 / 362880 + s * (-1 / 39916800 + s * (1 / 6227020800))
-    sine = x * (1.0 + s * (-1 / 6 + s * (1 / 120 + s * (-1 / 5040 + s * sine))))
-    cosine = 1 / 40320 + s * (-1 / 3628800 + s * (1 / 479001600))
-    cosine = 1.0 + s * (-1 / 2 + s * (1 / 24 + s * (-1 / 720 + s * cosine)))
-    return 2.0 * sine * cosine, 1.0 - 2.0 * sine * sine
+    sine = s * np.float32(1 / 6227020800) + np.float32(-1 / 39916800)
+    sine = s * (s * (s * (s * sine + np.float32(1 / 362880)) + np.float32(-1 / 5040)) + np.float32(1 / 120))
+    sine = x + x * (s * (sine + np.float32(-1 / 6)))
+    cosine = s * np.float32(1 / 479001600) + np.float32(-1 / 3628800)
+    cosine = s * (s * (s * cosine + np.float32(1 / 40320)) + np.float32(-1 / 720)) + np.float32(1 / 24)
+    cosine = ONE + s * (s * cosine - HALF)
+    twice = sine + sine
+    return twice * cosine, ONE - twice * sine
+
+
+@numba.njit(**OPTIONS)
+def _exponential(x):  # type: ignore[no-untyped-def]
+    """Exponential of −80 ≤ x ≤ 0 (less counts as −80): a power of two times a Taylor polynomial."""
+    scaled = larger(x, spread(np.float32(-80.0))) * LOG2_E
+    whole = nearest_integer(scaled)
+    rest = (scaled - whole) * np.float32(math.log(2))
+    value = rest * np.float32(1 / 720) + np.float32(1 / 120)
+    value = rest * (rest * (rest * value + np.float32(1 / 24)) + np.float32(1 / 6)) + HALF
+    return power_of_two(whole) * (ONE + rest * (ONE + rest * value))
+
+
+@numba.njit(**OPTIONS)
+def _copy_bins(received, first, subsample, n_bins, work):  # type: ignore[no-untyped-def]
+    """Bins of sixteen elements, in the order of the transform, turned by the phases of a sub-sample."""
+    for m in range(n_bins):
+        turned = m - n_bins // 2
+        at = turned if turned >= 0 else turned + n_bins
+        re, im = load(received, first + at * PAIR), load(received, first + at * PAIR + LANES)
+        c, s = subsample[m, 0], subsample[m, 1]
+        store(work, at * PAIR, re * c - im * s)
+        store(work, at * PAIR + LANES, re * s + im * c)
+
+
+@numba.njit(**OPTIONS)
+def _inverse_transform(work, n_bins, radices, twiddles):  # type: ignore[no-untyped-def]
+    """Transform sixteen elements in place, between the two halves of `work`; returns where the result begins."""
+    source, target = 0, n_bins * PAIR
+    left, done, twiddles_at = n_bins, 1, 0
+    for step in range(radices.size):
+        radix = radices[step]
+        left //= radix
+        if radix == 4:
+            _transform_4(work, source, target, left, done, twiddles, twiddles_at)
+        elif radix == 2:
+            _transform_2(work, source, target, left, done, twiddles, twiddles_at)
+        elif radix == 3:
+            _transform_3(work, source, target, left, done, twiddles, twiddles_at)
+        else:
+            _transform_any(work, source, target, radix, left, done, twiddles, twiddles_at)
+        twiddles_at += 2 * left * radix
+        done *= radix
+        source, target = target, source
+    return source
+
+
+@numba.njit(**OPTIONS)
+def _turn(work, at, re, im, twiddles, k):  # type: ignore[no-untyped-def]
+    c, s = twiddles[k], twiddles[k + 1]
+    store(work, at, re * c - im * s)
+    store(work, at + LANES, re * s + im * c)
+
+
+@numba.njit(**OPTIONS)
+def _transform_2(work, source, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+    stride = done * left * PAIR
+    for j in range(left):
+        k = twiddles_at + 4 * j
+        for q in range(done):
+            at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * 2 * j)
+            a_re, a_im = load(work, at), load(work, at + LANES)
+            b_re, b_im = load(work, at + stride), load(work, at + stride + LANES)
+            store(work, to, a_re + b_re)
+            store(work, to + LANES, a_im + b_im)
+            _turn(work, to + done * PAIR, a_re - b_re, a_im - b_im, twiddles, k + 2)
+
+
+@numba.njit(**OPTIONS)
+def _transform_3(work, source, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+    stride = done * left * PAIR
+    for j in range(left):
+        k = twiddles_at + 6 * j
+        for q in range(done):
+            at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * 3 * j)
+            a_re, a_im = load(work, at), load(work, at + LANES)
+            b_re, b_im = load(work, at + stride), load(work, at + stride + LANES)
+            c_re, c_im = load(work, at + 2 * stride), load(work, at + 2 * stride + LANES)
+            sum_re, sum_im = b_re + c_re, b_im + c_im
+            turned_re, turned_im = (c_im - b_im) * SINE_60, (b_re - c_re) * SINE_60
+            mid_re, mid_im = a_re - sum_re * HALF, a_im - sum_im * HALF
+            store(work, to, a_re + sum_re)
+            store(work, to + LANES, a_im + sum_im)
+            _turn(work, to + done * PAIR, mid_re + turned_re, mid_im + turned_im, twiddles, k + 2)
+            _turn(work, to + 2 * done * PAIR, mid_re - turned_re, mid_im - turned_im, twiddles, k + 4)
+
+
+@numba.njit(**OPTIONS)
+def _transform_4(work, source, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+    stride = done * left * PAIR
+    for j in range(left):
+        k = twiddles_at + 8 * j
+        for q in range(done):
+            at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * 4 * j)
+            a_re, a_im = load(work, at), load(work, at + LANES)
+            b_re, b_im = load(work, at + stride), load(work, at + stride + LANES)
+            c_re, c_im = load(work, at + 2 * stride), load(work, at + 2 * stride + LANES)
+            d_re, d_im = load(work, at + 3 * stride), load(work, at + 3 * stride + LANES)
+            even_re, even_im, odd_re, odd_im = a_re + c_re, a_im + c_im, b_re + d_re, b_im + d_im
+            less_re, less_im, turned_re, turned_im = a_re - c_re, a_im - c_im, d_im - b_im, b_re - d_re
+            store(work, to, even_re + odd_re)
+            store(work, to + LANES, even_im + odd_im)
+            _turn(work, to + done * PAIR, less_re + turned_re, less_im + turned_im, twiddles, k + 2)
+            _turn(work, to + 2 * done * PAIR, even_re - odd_re, even_im - odd_im, twiddles, k + 4)
+            _turn(work, to + 3 * done * PAIR, less_re - turned_re, less_im - turned_im, twiddles, k + 6)
+
+
+@numba.njit(**OPTIONS)
+def _transform_any(work, source, target, radix, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+    stride = done * left * PAIR
+    for h in range(radix):
+        for j in range(left):
+            for q in range(done):
+                at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * (radix * j + h))
+                sum_re, sum_im = spread(ZERO), spread(ZERO)
+                for i in range(radix):
+                    angle = 2 * math.pi * ((h * i) % radix) / radix
+                    c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+                    re, im = load(work, at + i * stride), load(work, at + i * stride + LANES)
+                    sum_re = sum_re + (re * c - im * s)
+                    sum_im = sum_im + (re * s + im * c)
+                _turn(work, to, sum_re, sum_im, twiddles, twiddles_at + 2 * (radix * j + h))
+
+
+@numba.njit(**OPTIONS)
+def _write_samples(work, source, n_bins, first_element, q, oversampling, samples):  # type: ignore[no-untyped-def]
+    """Samples of sixteen elements, real and imaginary parts interleaved, to the rows of the result."""
+    n_elements, row_length = samples.shape
+    flat = pointer(samples)
+    n_here = min(LANES, n_elements - first_element)
+    done = 0
+    if oversampling == 1 and n_here == LANES:
+        done = n_bins // 8 * 8
+        for n in range(0, done, 8):
+            transpose(work, source + n * PAIR, LANES, flat, first_element * row_length + 2 * n, row_length)
+    for n in range(done, n_bins):
+        for lane in range(n_here):
+            to = (first_element + lane) * row_length + 2 * (oversampling * n + q)
+            flat[to] = work[source + n * PAIR + lane]
+            flat[to + 1] = work[source + n * PAIR + LANES + lane]
