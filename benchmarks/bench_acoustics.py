@@ -13,17 +13,9 @@ import time
 
 import numpy as np
 
-from ulmpipe.acoustics import PlaneWaves, Probe, simulate_channel_data
+from ulmpipe.acoustics import PlaneWaves, named_probe, simulate_channel_data
 
-PROBE = Probe(
-    n_elements=128,
-    pitch=0.1e-3,
-    width=0.08e-3,
-    height=1.5e-3,
-    elevation_focus=8e-3,
-    center_frequency=15.625e6,
-    bandwidth=0.67,
-)
+PROBE = named_probe("L22-14v")
 WAVES = PlaneWaves(angles=np.deg2rad([-1.0, 0.0, 1.0]), transmit_frequency=15e6, n_cycles=3)
 SPEED = 1540.0
 WINDOW = {

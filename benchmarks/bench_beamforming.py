@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ulmpipe.acoustics import PlaneWaves, Probe
+from ulmpipe.acoustics import PlaneWaves, Probe, named_probe
 from ulmpipe.beamforming import Grid, delay_and_sum
 from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import correlation_map
@@ -66,15 +66,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=512)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    probe = Probe(
-        n_elements=128,
-        pitch=1e-4,
-        width=8e-5,
-        height=1.5e-3,
-        elevation_focus=DEPTH,
-        center_frequency=15.625e6,
-        bandwidth=0.67,
-    )
+    probe = named_probe("L22-14v")
     transmit = PlaneWaves(angles=tuple(np.deg2rad([-1, 0, 1])), transmit_frequency=15e6, n_cycles=3)
     data = random_complex(rng, (options.frames, len(transmit.angles), probe.n_elements, N_SAMPLES))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe
+from ulmpipe.acoustics import PlaneWaves, named_probe
 from ulmpipe.acoustics.receiver import noise_level, receive_window, receiver_noise
 from ulmpipe.beamforming import Grid
 from ulmpipe.beamforming.point_spread import point_spread_function
@@ -15,15 +15,7 @@ from ulmpipe.localization import brightness_map, localize
 from ulmpipe.stages._scan import fine_axis
 from ulmpipe.targets import track_map
 
-PROBE = Probe(
-    n_elements=128,
-    pitch=0.1e-3,
-    width=0.08e-3,
-    height=1.5e-3,
-    elevation_focus=8e-3,
-    center_frequency=15.625e6,
-    bandwidth=0.67,
-)
+PROBE = named_probe("L22-14v")
 WAVES = PlaneWaves(angles=tuple(np.deg2rad([-1.0, 0.0, 1.0])), transmit_frequency=15e6, n_cycles=3)
 SAMPLING = {"sampling_frequency": 15.625e6, "demodulation_frequency": 15.625e6, "speed_of_sound": 1540.0}
 PIXEL, UPSAMPLING = 25e-6, 8

@@ -108,6 +108,13 @@ def test_a_wrong_call_says_what_was_expected(arguments, message, capsys, monkeyp
     assert message in capsys.readouterr().err
 
 
+def test_the_named_probes_are_printed(capsys):
+    assert command_line.main(["probes"]) == 0
+    printed = capsys.readouterr().out
+    assert "L22-14v " in printed
+    assert "Milecki" in printed
+
+
 def test_threads_are_limited_before_the_libraries_are_imported():
     program = (
         "import sys; from ulmpipe.__main__ import _limit_threads\n"

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ulmpipe.configuration import check_graph_files, load_configuration
+from ulmpipe.acoustics import named_probe, probe_names
+from ulmpipe.configuration import Configuration, check_graph_files, load_configuration
 from ulmpipe.configuration.reference import generated_files
 from ulmpipe.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "config/config.yaml"
+PAPER_S_PROBE = {
+    "n_elements": 128,
+    "pitch": 0.1e-3,
+    "width": 0.08e-3,
+    "height": 1.5e-3,
+    "elevation_focus": 8e-3,
+    "center_frequency": 15.625e6,
+    "bandwidth": 0.67,
+    "baffle": "soft",
+}
 
 
 def mistake(folder: Path, text: str) -> str:
@@ -78,6 +91,15 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
         ),
         ("probe: {pitch: .nan}", "mine.yaml: probe.pitch: nan: expected a finite number"),
         (
+            "probe: {name: L22}",
+            f"mine.yaml: probe.name: 'L22', expected one of {', '.join(probe_names())}",
+        ),
+        (
+            "probe: {name: L11-5v, ptich: 2.0e-4}",
+            "mine.yaml: probe.ptich: unknown key (value 0.0002); did you mean 'pitch'?",
+        ),
+        ("probe: {pitch: 5.0e-5}", "mine.yaml: probe.width: 8e-05 m is more than the pitch, 5e-05 m"),
+        (
             "correlation: {point_spread_shape: [9, 10]}",
             "mine.yaml: correlation.point_spread_shape: [9, 10]: both sizes must be odd",
         ),
@@ -120,6 +142,39 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
 )
 def test_a_mistake_is_one_line_naming_file_field_and_value(tmp_path, text, message):
     assert mistake(tmp_path, text) == message
+
+
+def settings_with(folder: Path, probe: str) -> Configuration:
+    path = folder / "mine.yaml"
+    path.write_text(f"probe: {probe}")
+    return load_configuration(DEFAULT, path)
+
+
+def test_the_default_probe_is_that_of_the_paper():
+    assert load_configuration(DEFAULT).model_dump()["probe"] == PAPER_S_PROBE
+
+
+def test_a_name_in_a_file_of_one_s_own_is_that_probe_and_nothing_of_the_default_s(tmp_path):
+    assert settings_with(tmp_path, "{name: L11-5v}").model_dump()["probe"] == asdict(named_probe("L11-5v"))
+
+
+def test_a_figure_beside_or_without_a_name_overrides_the_named_probe_s(tmp_path):
+    beside = settings_with(tmp_path, "{name: L11-5v, height: 4.0e-3}")
+    assert beside.model_dump()["probe"] == asdict(named_probe("L11-5v", height=4e-3))
+    without = settings_with(tmp_path, "{n_elements: 64}")
+    assert without.model_dump()["probe"] == PAPER_S_PROBE | {"n_elements": 64}
+
+
+def test_a_probe_of_one_s_own_needs_no_name(tmp_path):
+    figures = PAPER_S_PROBE | {"pitch": 0.2e-3, "baffle": "rigid"}
+    settings = settings_with(tmp_path, yaml.safe_dump({"name": None} | figures, default_flow_style=True))
+    assert settings.model_dump()["probe"] == figures
+
+
+def test_without_a_name_every_missing_figure_has_its_line(tmp_path):
+    figures = {key: value for key, value in PAPER_S_PROBE.items() if key not in ("height", "bandwidth")}
+    said = mistake(tmp_path, yaml.safe_dump({"probe": {"name": None} | figures}))
+    assert said.splitlines() == ["mine.yaml: probe.height: missing", "mine.yaml: probe.bandwidth: missing"]
 
 
 def test_every_mistake_has_its_own_line(tmp_path):

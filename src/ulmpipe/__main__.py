@@ -1,7 +1,8 @@
 """The thin command line that every rule calls: ``python -m ulmpipe STAGE --parameters JSON --NAME PATH …``.
 
 A stage is a module of `ulmpipe.stages` with one function ``run(parameters, *, …paths)``; its options are that
-function's keyword arguments. Only the stage that is called is imported.
+function's keyword arguments. Only the stage that is called is imported. ``python -m ulmpipe probes`` prints the
+probes that are known by name.
 """
 
 from __future__ import annotations
@@ -79,11 +80,20 @@ def _parser(stage: str, run: Any) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage; a user's mistake ends with one line and exit code 2."""
+    """Run one stage, or print the named probes; a user's mistake ends with one line and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["probes"]:
+        from ulmpipe.acoustics.probe_table import probe_table
+
+        print(probe_table())
+        return 0
     names = _stage_names()
     if not arguments or arguments[0] not in names:
-        print(f"usage: python -m ulmpipe STAGE --help   (STAGE: {', '.join(names)})", file=sys.stderr)
+        print(
+            f"usage: python -m ulmpipe STAGE --help   (STAGE: {', '.join(names)})\n"
+            "       python -m ulmpipe probes         (the probes that are known by name)",
+            file=sys.stderr,
+        )
         return 2
     stage = arguments[0]
     # before numpy is imported: it reads the number of threads only once

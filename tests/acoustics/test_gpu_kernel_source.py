@@ -11,22 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe, kernels_gpu, simulate_channel_data
+from ulmpipe.acoustics import PlaneWaves, kernels_gpu, named_probe, simulate_channel_data
 from ulmpipe.acoustics.baseband import to_samples
 from ulmpipe.acoustics.elevation import elevation_lattice
 from ulmpipe.acoustics.kernel_tables import KernelTables, kernel_tables
 from ulmpipe.acoustics.window import ReceiveWindow
 
 SPEED = 1540.0
-PROBE = Probe(
-    n_elements=40,
-    pitch=0.1e-3,
-    width=0.08e-3,
-    height=1.5e-3,
-    elevation_focus=8e-3,
-    center_frequency=15.625e6,
-    bandwidth=0.67,
-)
+PROBE = named_probe("L22-14v", n_elements=40)
 TRANSMIT = PlaneWaves(angles=(-0.02, 0.0, 0.1), transmit_frequency=15e6, n_cycles=3)
 WINDOW = {
     "start_time": 9e-6,

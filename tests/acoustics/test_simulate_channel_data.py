@@ -7,23 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe, simulate_channel_data
+from ulmpipe.acoustics import PlaneWaves, named_probe, simulate_channel_data
 from ulmpipe.acoustics.elevation import elevation_lattice
 from ulmpipe.acoustics.window import ReceiveWindow
 from ulmpipe.errors import InputError
 
 SPEED = 1540.0
 CARRIER = 15.625e6
-L22 = {
-    "n_elements": 128,
-    "pitch": 0.1e-3,
-    "width": 0.08e-3,
-    "height": 1.5e-3,
-    "elevation_focus": 8e-3,
-    "center_frequency": CARRIER,
-    "bandwidth": 0.67,
-}
-PROBE = Probe(**L22)
+PROBE = named_probe("L22-14v")
 WAVES = PlaneWaves(angles=np.deg2rad([-1.0, 0.0, 1.0]), transmit_frequency=15e6, n_cycles=3)
 WINDOW = {
     "start_time": 9e-6,
@@ -79,7 +70,7 @@ def test_cpu_agrees_with_the_reference_for_other_probes(
     probe: dict, angles: tuple, window: dict, places: np.ndarray
 ) -> None:
     waves = PlaneWaves(angles=angles, transmit_frequency=probe.get("center_frequency", 15e6), n_cycles=3)
-    arguments = (places, np.ones(places.shape[-2]), Probe(**{**L22, **probe}), waves)
+    arguments = (places, np.ones(places.shape[-2]), named_probe("L22-14v", **probe), waves)
     window = {**WINDOW, **window}
     receive = ReceiveWindow(**{name: value for name, value in window.items() if name in RECEIVE})
     n_lanes = 16 * math.ceil(arguments[2].n_elements / 16)
@@ -226,7 +217,7 @@ def test_mistakes_are_told_in_one_line(change: dict, message: str) -> None:
 )
 def test_an_impossible_probe_is_refused(field: str, value: object) -> None:
     with pytest.raises(InputError, match=f"probe {field}"):
-        Probe(**{**L22, field: value})
+        named_probe("L22-14v", **{field: value})
 
 
 def test_impossible_plane_waves_are_refused() -> None:

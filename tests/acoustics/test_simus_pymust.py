@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe, simulate_channel_data
+from ulmpipe.acoustics import PlaneWaves, Probe, named_probe, simulate_channel_data
 from ulmpipe.acoustics.simus_reference import echo_spectrum
 
 pymust = pytest.importorskip("pymust")
@@ -24,16 +24,7 @@ REFERENCE = Path(
 
 
 def probe_of(bandwidth: float, baffle: str = "soft") -> Probe:
-    return Probe(
-        n_elements=64,
-        pitch=0.1e-3,
-        width=0.08e-3,
-        height=1.5e-3,
-        elevation_focus=8e-3,
-        center_frequency=FREQUENCY,
-        bandwidth=bandwidth,
-        baffle=baffle,
-    )
+    return named_probe("L22-14v", n_elements=64, bandwidth=bandwidth, baffle=baffle)
 
 
 def pymust_rf(

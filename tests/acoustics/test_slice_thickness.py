@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe, apparent_depth, elevation_gain
+from ulmpipe.acoustics import PlaneWaves, apparent_depth, elevation_gain, named_probe
 from ulmpipe.acoustics.slice_thickness import half_thickness
 from ulmpipe.errors import InputError
 
-PROBE = Probe(
-    n_elements=128,
-    pitch=0.1e-3,
-    width=0.08e-3,
-    height=1.5e-3,
-    elevation_focus=8e-3,
-    center_frequency=15.625e6,
-    bandwidth=0.67,
-)
+PROBE = named_probe("L22-14v")
 PULSE = PlaneWaves(angles=(0.0,), transmit_frequency=15e6, n_cycles=3)
 AT = {"transmit": PULSE, "speed_of_sound": 1540.0}
 

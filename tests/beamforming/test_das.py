@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe, simulate_channel_data
+from ulmpipe.acoustics import PlaneWaves, Probe, named_probe, simulate_channel_data
 from ulmpipe.beamforming import Grid, delay_and_sum
 from ulmpipe.errors import InputError
 
@@ -25,15 +25,7 @@ N_SAMPLES = 96
 
 
 def make_probe(*, n_elements: int = 128, height: float = 1.5e-3) -> Probe:
-    return Probe(
-        n_elements=n_elements,
-        pitch=1e-4,
-        width=8e-5,
-        height=height,
-        elevation_focus=8e-3,
-        center_frequency=15.625e6,
-        bandwidth=0.67,
-    )
+    return named_probe("L22-14v", n_elements=n_elements, height=height)
 
 
 def make_transmit(*degrees: float) -> PlaneWaves:

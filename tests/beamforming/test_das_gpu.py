@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe
+from ulmpipe.acoustics import PlaneWaves, named_probe
 from ulmpipe.beamforming import Grid, delay_and_sum, kernels_gpu
 
 SHIM = """
@@ -98,15 +98,7 @@ def host_cupy(tmp_path, monkeypatch):
 
 def assert_twins_agree(*, f_number, oversampling, n_frames):
     rng = np.random.default_rng(3)
-    probe = Probe(
-        n_elements=22,
-        pitch=1e-4,
-        width=8e-5,
-        height=1.5e-3,
-        elevation_focus=8e-3,
-        center_frequency=15.625e6,
-        bandwidth=0.67,
-    )
+    probe = named_probe("L22-14v", n_elements=22)
     transmit = PlaneWaves(angles=(-0.1, 0.05), transmit_frequency=15e6, n_cycles=3)
     data = rng.standard_normal((n_frames, 2, 22, 40, 2), dtype=np.float32).view(np.complex64)[..., 0]
     # wider and deeper than what the record holds, so that some delays fall outside it

@@ -3,21 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe
+from ulmpipe.acoustics import PlaneWaves, named_probe
 from ulmpipe.beamforming import point_spread_function
 from ulmpipe.errors import InputError
 
 
 def make(**change):
-    probe = Probe(
-        n_elements=128,
-        pitch=1e-4,
-        width=8e-5,
-        height=1.5e-3,
-        elevation_focus=8e-3,
-        center_frequency=15.625e6,
-        bandwidth=0.67,
-    )
+    probe = named_probe("L22-14v")
     transmit = PlaneWaves(angles=tuple(np.deg2rad([-1, 0, 1])), transmit_frequency=15e6, n_cycles=3)
     settings = {
         "grid_step": 25e-6,

@@ -9,11 +9,13 @@ import pytest
 from dry_runs import ROOT, prepare, pretend, would_run
 
 from ulmpipe import fingerprint
+from ulmpipe.acoustics import named_probes
 
 # from channel data to the picture, and from training blocks to the weights
 IMAGING = {"beamform", "correlate", "register", "localize", "infer", "angiogram", "score", "render"}
 TRAINING = {"training_blocks", "train", "operating_points"}
 GEOMETRY = {"vessel_graph", "trajectories", "ground_truth"}
+ACOUSTICS = {"point_spread", "channel_data", "ground_truth"}  # the truth is of bubbles that the probe sees
 SMALL = {
     "volumes": {"train": ["synthetic_1"]},
     "training_set": {"blocks_per_volume": 8, "blocks_per_shard": 4},
@@ -63,6 +65,27 @@ def test_another_f_number_simulates_no_channel_data_that_were_kept(with_channel_
     again = rules(would_run(with_channel_data, changed("beamforming", f_number=2.5)))
     assert "beamform" in again
     assert not again & (GEOMETRY | {"channel_data"})
+
+
+def test_another_probe_simulates_again_all_but_the_bubbles(finished):
+    again = rules(would_run(finished, changed("probe", name="L11-5v")))
+    assert again == ACOUSTICS | IMAGING | TRAINING
+
+
+def test_the_same_figures_under_another_name_run_nothing(finished):
+    figures = {"center_frequency": 15.625e6, "bandwidth": 0.67}
+    assert would_run(finished, changed("probe", name="L22-14vX", **figures)) == set()
+
+
+def test_another_figure_in_a_probe_s_file_simulates_again(finished, tmp_path, monkeypatch):
+    probes = tmp_path / "probes"
+    shutil.copytree(ROOT / "src/ulmpipe/acoustics/probes", probes)
+    monkeypatch.setattr(named_probes, "FOLDER", probes)
+    file = probes / "L22-14v.yaml"
+    file.write_text(file.read_text().replace("note: >-", "note: >-\n  Reworded."))
+    assert would_run(finished, SMALL) == set()
+    file.write_text(file.read_text().replace("bandwidth: 0.67", "bandwidth: 0.5"))
+    assert rules(would_run(finished, SMALL)) == ACOUSTICS | IMAGING | TRAINING
 
 
 def test_a_setting_of_phase_2_trains_phase_2_again_and_what_follows(finished):

@@ -1,7 +1,16 @@
 """Acoustics: the probe, its plane waves and the simulator of channel data."""
 
+from ulmpipe.acoustics.named_probes import named_probe, probe_names
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus import simulate_channel_data
 from ulmpipe.acoustics.slice_thickness import apparent_depth, elevation_gain
 
-__all__ = ["PlaneWaves", "Probe", "apparent_depth", "elevation_gain", "simulate_channel_data"]
+__all__ = [
+    "PlaneWaves",
+    "Probe",
+    "apparent_depth",
+    "elevation_gain",
+    "named_probe",
+    "probe_names",
+    "simulate_channel_data",
+]

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import pi
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ulmpipe.acoustics.named_probes import probe_figures, probe_names
 from ulmpipe.displacement import count_states
+from ulmpipe.errors import InputError
 
 TISSUE_ERROR = 1e-3  # relative, of interpolated tissue echoes: −60 dB
 
@@ -74,9 +76,24 @@ class Flow(_Section):
     )
 
 
-class ProbeSection(_Section):
-    """The linear array."""
+def _a_name_or_every_figure(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"required": ["name"]}, {"required": schema.pop("required")}]
 
+
+class ProbeSection(_Section):
+    """The linear array: one that is known by name, or all of its figures; a figure overrides the named probe's.
+
+    The name is not part of what is passed on: stages depend on the figures alone.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_a_name_or_every_figure)
+
+    name: str | None = Field(
+        default=None,
+        exclude=True,
+        description=f"whose figures hold where none is given below: {', '.join(probe_names())}; "
+        "null: every figure is given",
+    )
     n_elements: Count = Field(description="elements of the linear array")
     pitch: Positive = Field(description="distance between element centres, m")
     width: Positive = Field(description="element width, m")
@@ -87,6 +104,22 @@ class ProbeSection(_Section):
         description="-6 dB pulse-echo, fraction of the centre frequency"
     )
     baffle: Literal["soft", "rigid"] = Field(description="element directivity: soft has cos θ")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_figures_of_the_name(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("name") is None:
+            return content
+        try:
+            return probe_figures(content["name"]) | content
+        except InputError as error:
+            raise ValueError(str(error).removeprefix("probe ")) from None
+
+    @model_validator(mode="after")
+    def _elements_fit(self) -> Self:
+        if self.width > self.pitch:
+            raise ValueError(f"width: {self.width} m is more than the pitch, {self.pitch} m")
+        return self
 
 
 class Sequence(_Section):
