@@ -136,6 +136,7 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
             "tissue: {motion_amplitude: 50.0e-6}",
             "mine.yaml: tissue.motion_amplitude: 5e-05 m needs tissue.n_states of at least 17, not 6",
         ),
+        ("noise: {band: pink}", "mine.yaml: noise.band: 'pink': expected 'sampled' or 'probe'"),
         ("- a list", "mine.yaml: ['a list']: expected sections, as in config/config.yaml"),
     ],
     ids=lambda text: text.split(":")[0] if text.startswith("mine") else None,

@@ -100,6 +100,11 @@ def test_another_colour_map_draws_only_the_picture(finished):
     assert would_run(finished, changed("figure", colormap="viridis")) == {"render:20MB"}
 
 
+def test_noise_in_another_band_simulates_again_what_the_same_bubbles_send_back(finished):
+    again = rules(would_run(finished, changed("noise", band="probe")))
+    assert again == {"channel_data"} | IMAGING | TRAINING
+
+
 def test_two_numbers_that_change_places_are_noticed(finished):
     """Snakemake compares the values of params as a set: {border: 32, tolerance: 1} and its swap would be equal."""
     again = rules(would_run(finished, changed("evaluation", border=1, tolerance=32)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus import simulate_channel_data
+from ulmpipe.acoustics.simus_reference import probe_spectrum
 from ulmpipe.acoustics.window import echo_times
 
 
@@ -94,12 +96,53 @@ def noise_level(
     return float(np.abs(echo).max() * 10 ** (-snr_db / 20))
 
 
+def noise_response(
+    probe: Probe, *, n_samples: int, sampling_frequency: float, demodulation_frequency: float
+) -> NDArray[np.float32]:
+    """Amplitude spectrum of noise that comes in by way of the probe: its one-way response over the IQ band.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length of a record.
+    sampling_frequency, demodulation_frequency : float
+        Width and centre of the band, Hz.
+
+    Returns
+    -------
+    (n_samples,) float32
+        In the order of a discrete Fourier transform of the samples; its mean square is 1.
+    """
+    offset = scipy.fft.fftfreq(n_samples, 1 / sampling_frequency)
+    response = probe_spectrum(demodulation_frequency + offset, probe)
+    return np.asarray(response / np.sqrt(np.mean(response**2)), dtype=np.float32)
+
+
 def receiver_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], *, root_mean_square: float
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    *,
+    root_mean_square: float,
+    response: NDArray[np.float32] | None = None,
 ) -> NDArray[np.complex64]:
-    """White complex Gaussian noise in the band of the IQ samples."""
+    """Complex Gaussian noise in the band of the IQ samples.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        The last axis is time.
+    root_mean_square : float
+        Of a sample's modulus.
+    response : (shape[-1],) float32, optional
+        Amplitude spectrum, from `noise_response`; without one the noise is white.
+    """
     noise: NDArray[np.complex64] = rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[
         ..., 0
     ]
     noise *= np.float32(root_mean_square / np.sqrt(2))
-    return noise
+    if response is None:
+        return noise
+    noise *= response  # the bins of white noise are white noise too: one transform is enough
+    shaped: NDArray[np.complex64] = scipy.fft.ifft(noise, norm="ortho", overwrite_x=True)
+    return shaped

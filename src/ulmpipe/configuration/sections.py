@@ -156,10 +156,13 @@ class Medium(_Section):
 
 
 class Noise(_Section):
-    """Of the receiver, white in the band of the samples."""
+    """Of the receiver."""
 
     snr_db: Finite = Field(
         description="peak echo of a bubble at the elevation focus over the noise RMS, IQ samples of one element, dB"
+    )
+    band: Literal["sampled", "probe"] = Field(
+        description="white over the band of the samples, or shaped by the probe's one-way response; the same RMS"
     )
 
 

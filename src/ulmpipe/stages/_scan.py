@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
-from ulmpipe.acoustics.receiver import receive_window
+from ulmpipe.acoustics.receiver import noise_level, noise_response, receive_window
 from ulmpipe.beamforming.das import Grid
 from ulmpipe.stages._parameters import Parameters
 
@@ -70,6 +70,27 @@ def receiving(parameters: Parameters) -> dict[str, Any]:
         "demodulation_frequency": parameters["sequence"]["demodulation_frequency"],
         "speed_of_sound": parameters["medium"]["speed_of_sound"],
     }
+
+
+def simulating(parameters: Parameters) -> dict[str, Any]:
+    """Keyword arguments of every simulation."""
+    return {"attenuation": parameters["medium"]["attenuation"], **receiving(parameters)}
+
+
+def noise_of(parameters: Parameters, *, n_samples: int) -> dict[str, Any]:
+    """Keyword arguments of `receiver_noise` for records of `n_samples`: what the section `noise` asks for."""
+    probe, noise = probe_of(parameters), parameters["noise"]
+    level = noise_level(probe, transmit_of(parameters), snr_db=noise["snr_db"], **simulating(parameters))
+    if noise["band"] == "sampled":
+        return {"root_mean_square": level}
+    sequence = parameters["sequence"]
+    response = noise_response(
+        probe,
+        n_samples=n_samples,
+        sampling_frequency=sequence["sampling_frequency"],
+        demodulation_frequency=sequence["demodulation_frequency"],
+    )
+    return {"root_mean_square": level, "response": response}
 
 
 def window_of(

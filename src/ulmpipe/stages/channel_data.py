@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.acoustics.receiver import noise_level, receiver_noise
+from ulmpipe.acoustics.receiver import receiver_noise
 from ulmpipe.acoustics.simus import simulate_channel_data
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance
 from ulmpipe.phantom import (
@@ -22,7 +22,7 @@ from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3
 from ulmpipe.stages._mosaic import Field, block_bubbles, drift_of, field_of, mosaic_of, motion_of
 from ulmpipe.stages._parameters import Parameters, event_times
-from ulmpipe.stages._scan import probe_of, receiving, transmit_of, window_of
+from ulmpipe.stages._scan import noise_of, probe_of, simulating, transmit_of, window_of
 
 HEADROOM = 2.0  # of the integers over the first block's largest sample
 LARGEST_INTEGER = 32767
@@ -44,19 +44,8 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
         half_height=field.height / 2 + margin,
         half_thickness=parameters["side"] / 2,
     )
-    record = {
-        "start_time": start_time,
-        "n_samples": n_samples,
-        "attenuation": parameters["medium"]["attenuation"],
-        **receiving(parameters),
-    }
-    noise_rms = noise_level(
-        probe,
-        transmit,
-        snr_db=parameters["noise"]["snr_db"],
-        attenuation=parameters["medium"]["attenuation"],
-        **receiving(parameters),
-    )
+    record = {"start_time": start_time, "n_samples": n_samples, **simulating(parameters)}
+    noise = noise_of(parameters, n_samples=n_samples)
     scatterers = tissue_scatterers(
         generator(seed, "tissue", parameters["name"]),
         extent=(extent := _tissue_extent(parameters, field)),
@@ -93,9 +82,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
                 )
                 echoes = simulate_channel_data(at_states, scatterers.reflectivity, probe, transmit, **record)
                 _add_tissue(data, echoes, weights.reshape(*times.shape, -1))
-            data += receiver_noise(
-                generator(seed, "noise", parameters["name"], block), data.shape, root_mean_square=noise_rms
-            )
+            data += receiver_noise(generator(seed, "noise", parameters["name"], block), data.shape, **noise)
             parts = data[..., None].view(np.float32)
             if block == 0:
                 scale = HEADROOM * float(np.abs(parts).max()) / LARGEST_INTEGER

@@ -7,7 +7,7 @@ from pathlib import Path
 from ulmpipe.beamforming.point_spread import point_spread_function
 from ulmpipe.io.stores import new_array, new_store, provenance
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._scan import carrier_wavenumber, probe_of, receiving, transmit_of, window_of
+from ulmpipe.stages._scan import carrier_wavenumber, probe_of, simulating, transmit_of, window_of
 
 
 def run(parameters: Parameters, *, point_spread: Path) -> None:
@@ -32,10 +32,9 @@ def run(parameters: Parameters, *, point_spread: Path) -> None:
         wavenumber=wavenumber,
         start_time=start_time,
         n_samples=n_samples,
-        attenuation=parameters["medium"]["attenuation"],
         f_number=image["f_number"],
         oversampling=image["oversampling"],
-        **receiving(parameters),
+        **simulating(parameters),
     )
     with new_store(point_spread, provenance=provenance("point_spread", parameters)) as store:
         array = new_array(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.acoustics.receiver import noise_level, receiver_noise
+from ulmpipe.acoustics.receiver import receiver_noise
 from ulmpipe.beamforming.das import Grid, delay_and_sum
 from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
@@ -31,7 +31,16 @@ from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3, read_bubbles
 from ulmpipe.stages._parameters import Parameters, event_times
-from ulmpipe.stages._scan import fine_axis, probe_of, receiving, square_grid, transmit_of, window_of
+from ulmpipe.stages._scan import (
+    fine_axis,
+    noise_of,
+    probe_of,
+    receiving,
+    simulating,
+    square_grid,
+    transmit_of,
+    window_of,
+)
 from ulmpipe.stages._visibility import Slice, slice_of
 from ulmpipe.targets import track_map
 
@@ -144,10 +153,9 @@ def _place(parameters: Parameters, group: int) -> _Placement:
         transmit=transmit,
         start_time=start_time,
         n_samples=n_samples,
-        attenuation=parameters["medium"]["attenuation"],
         f_number=image["f_number"],
         oversampling=image["oversampling"],
-        **receiving(parameters),
+        **simulating(parameters),
     )
     motion = random_motion(
         rng, amplitude=[tissue["motion_amplitude"]], frequency=[tissue["motion_frequency"]]
@@ -168,13 +176,7 @@ def _place(parameters: Parameters, group: int) -> _Placement:
     noise = receiver_noise(
         rng,
         (NOISE_FRAMES, len(transmit.angles), probe.n_elements, n_samples),
-        root_mean_square=noise_level(
-            probe,
-            transmit,
-            snr_db=parameters["noise"]["snr_db"],
-            attenuation=parameters["medium"]["attenuation"],
-            **receiving(parameters),
-        ),
+        **noise_of(parameters, n_samples=n_samples),
     )
     noise_images = delay_and_sum(
         noise,
