@@ -136,6 +136,18 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
             "tissue: {motion_amplitude: 50.0e-6}",
             "mine.yaml: tissue.motion_amplitude: 5e-05 m needs tissue.n_states of at least 17, not 6",
         ),
+        (
+            "bubbles: {reflectivity: sizes}",
+            "mine.yaml: bubbles.reflectivity: 'sizes': expected 'uniform' or 'size_distribution'",
+        ),
+        (
+            "bubbles: {radius_spread: 1.0}",
+            "mine.yaml: bubbles.radius_spread: 1.0: expected a value greater than 1",
+        ),
+        (
+            "bubbles: {largest_radius: 0.5e-6}",
+            "mine.yaml: bubbles.largest_radius: 5e-07 m: expected more than the median_radius, 9.4e-07 m, or null",
+        ),
         ("noise: {band: pink}", "mine.yaml: noise.band: 'pink': expected 'sampled' or 'probe'"),
         ("- a list", "mine.yaml: ['a list']: expected sections, as in config/config.yaml"),
     ],

@@ -32,12 +32,16 @@ MADE_HERE += ("localize", "infer", "ground_truth")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same run twice: two shards of two blocks on one thread, and one shard of four on two threads."""
+    """The same run twice: two shards of two blocks on one thread, and one shard of four on two threads.
+
+    With all that is drawn at random: sizes of bubbles too, and noise that is transformed.
+    """
+    drawn = {"bubbles": {"reflectivity": "size_distribution"}, "noise": {"band": "probe"}}
     folders = []
     for threads, blocks_per_shard in ((1, 2), (2, 4)):
         folder = tmp_path_factory.mktemp(f"threads_{threads}")
         training_set = SMALL["training_set"] | {"blocks_per_shard": blocks_per_shard}
-        calls = stage_arguments(folder, SMALL | {"training_set": training_set})
+        calls = stage_arguments(folder, SMALL | drawn | {"training_set": training_set})
         wanted = [call for name, call in calls.items() if name.split(":")[0] in MADE_HERE]
         answer = run_stages(folder, wanted, threads=threads, before=RANDOM_WEIGHTS)
         assert answer.returncode == 0, answer.stderr

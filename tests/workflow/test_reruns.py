@@ -100,9 +100,19 @@ def test_another_colour_map_draws_only_the_picture(finished):
     assert would_run(finished, changed("figure", colormap="viridis")) == {"render:20MB"}
 
 
-def test_noise_in_another_band_simulates_again_what_the_same_bubbles_send_back(finished):
-    again = rules(would_run(finished, changed("noise", band="probe")))
+@pytest.mark.parametrize(
+    "change",
+    [("noise", {"band": "probe"}), ("bubbles", {"reflectivity": "size_distribution"})],
+    ids=["noise", "bubbles"],
+)
+def test_other_noise_or_other_reflectivities_simulate_again_what_the_same_bubbles_send_back(finished, change):
+    section, values = change
+    again = rules(would_run(finished, changed(section, **values)))
     assert again == {"channel_data"} | IMAGING | TRAINING
+
+
+def test_the_sizes_of_bubbles_that_are_all_alike_are_no_reason_to_simulate_again(finished):
+    assert would_run(finished, changed("bubbles", radius_spread=1.5, reflectivity_exponent=3.0)) == set()
 
 
 def test_two_numbers_that_change_places_are_noticed(finished):

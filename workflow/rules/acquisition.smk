@@ -10,7 +10,7 @@ rule channel_data:
         channel_data=temp(directory(f"{results}/channel_data/{{acquisition}}.zarr")),
     params:
         parameters=lambda wildcards: acquisition_given(
-            "channel_data", wildcards, "probe", "medium", "noise", "tissue"
+            "channel_data", wildcards, "probe", "medium", "noise", "tissue", bubbles=bubble_sizes()
         ),
     log:
         f"{results}/logs/channel_data/{{acquisition}}.log",

@@ -103,6 +103,13 @@ def training_set_of(shard):
     return without("training_set", *others)
 
 
+def bubble_sizes():
+    """The section `bubbles`; a size that no bubble has is no reason to make anything again."""
+    if settings.bubbles.reflectivity == "uniform":
+        return {"reflectivity": "uniform"}
+    return sections["bubbles"]
+
+
 def training_shards(volume):
     n_shards = math.ceil(settings.training_set.blocks_per_volume / settings.training_set.blocks_per_shard)
     return [f"{results}/training/{volume}/{shard:03d}.zarr" for shard in range(n_shards)]

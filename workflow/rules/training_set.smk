@@ -44,6 +44,7 @@ rule training_blocks:
             "clutter_filter",
             "tissue",
             targets=without("targets", "dilation_radius"),
+            bubbles=bubble_sizes(),
             training_set=training_set_of(wildcards.shard),
             name=wildcards.volume,
             side=settings.volumes.cube * settings.volumes.dilation,

@@ -155,6 +155,31 @@ class Medium(_Section):
     attenuation: NotNegative = Field(description="dB/cm/MHz")
 
 
+class BubbleSizes(_Section):
+    """How strongly bubbles reflect."""
+
+    reflectivity: Literal["uniform", "size_distribution"] = Field(
+        description="1 for all, or (radius / median_radius)^reflectivity_exponent; what follows is for the latter"
+    )
+    median_radius: Positive = Field(description="of a log-normal distribution by number, m")
+    radius_spread: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
+        description="geometric standard deviation of the radius, a factor"
+    )
+    largest_radius: Positive | None = Field(description="where the distribution is cut, m; null: nowhere")
+    reflectivity_exponent: Positive = Field(
+        description="1 for bubbles above their resonance, 3 for bubbles below"
+    )
+
+    @model_validator(mode="after")
+    def _half_of_them_are_left(self) -> Self:
+        if self.largest_radius is not None and self.largest_radius <= self.median_radius:
+            raise ValueError(
+                f"largest_radius: {self.largest_radius:g} m: expected more than the median_radius, "
+                f"{self.median_radius:g} m, or null"
+            )
+        return self
+
+
 class Noise(_Section):
     """Of the receiver."""
 
@@ -351,6 +376,7 @@ class Configuration(_Section):
     probe: ProbeSection
     sequence: Sequence
     medium: Medium
+    bubbles: BubbleSizes
     noise: Noise
     beamforming: Beamforming
     correlation: Correlation

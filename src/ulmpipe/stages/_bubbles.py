@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.acoustics.reflectivity import bubble_radius, reflectivity_of_radius
 from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, VelocityLaw, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import solve_flow
 from ulmpipe.io.stores import read_block
@@ -41,8 +45,51 @@ def draw_bubbles(parameters: Parameters, network: BubbleNetwork, block: int) -> 
 def read_bubbles(store: Any, block: int, *, concentration_per_mm3: float) -> Bubbles:
     """Bubbles of one stored block, cut by rank to a concentration."""
     rank = read_block(store["rank"], block)
-    kept = rank < concentration_per_mm3 / store.attrs["concentration_per_mm3"]
+    kept = _kept(store, rank, concentration_per_mm3)
     columns = {
         name: read_block(store[name], block)[:, kept] for name in ("position", "velocity", "vessel", "life")
     }
     return Bubbles(rank=rank[kept], **columns)
+
+
+def read_reflectivity(
+    parameters: Parameters, store: Any, block: int, *, concentration_per_mm3: float
+) -> NDArray[np.float32]:
+    """Reflectivity of the bubbles of `read_bubbles`, in its order.
+
+    A bubble's size follows from the seed, the block, its place among the bubbles of the dense set and its life
+    there: a cut by rank leaves it as it is, and who takes the place of one that left has a size of its own.
+
+    Returns
+    -------
+    (bubble,) or (frame, bubble) float32
+        By the section `bubbles`; in a frame during which bubbles change, that of the middle angle.
+    """
+    sizes = parameters["bubbles"]
+    rank = read_block(store["rank"], block)
+    kept = _kept(store, rank, concentration_per_mm3)
+    if sizes["reflectivity"] == "uniform":
+        return np.ones(np.count_nonzero(kept), np.float32)
+    n_angles = len(parameters["sequence"]["angles_deg"])
+    life = read_block(store["life"], block)[n_angles // 2 :: n_angles, kept]
+    # one stream a life, and a bubble's number in it is its place: more bubbles do not change the first ones
+    quantile = np.array(
+        [
+            generator(parameters["seed"], "bubble_size", parameters["name"], block, each).random(len(rank))
+            for each in range(life.max(initial=0) + 1)
+        ]
+    )[:, kept]
+    radius = bubble_radius(
+        np.take_along_axis(quantile, life, axis=0),
+        median_radius=sizes["median_radius"],
+        radius_spread=sizes["radius_spread"],
+        largest_radius=sizes["largest_radius"],
+    )
+    return reflectivity_of_radius(
+        radius, median_radius=sizes["median_radius"], exponent=sizes["reflectivity_exponent"]
+    )
+
+
+def _kept(store: Any, rank: NDArray[np.float32], concentration_per_mm3: float) -> NDArray[np.bool_]:
+    """Which bubbles of the dense set belong to a concentration."""
+    return np.asarray(rank < concentration_per_mm3 / store.attrs["concentration_per_mm3"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ulmpipe.flow.bubbles import Bubbles
 from ulmpipe.phantom import Mosaic, TissueMotion, lay_mosaic, place_bubbles, random_motion, rigid_drift
 from ulmpipe.randomness import generator
-from ulmpipe.stages._bubbles import read_bubbles
+from ulmpipe.stages._bubbles import read_bubbles, read_reflectivity
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -72,3 +72,14 @@ def block_bubbles(parameters: Parameters, store: Any, mosaic: Mosaic, block: int
         for tile in range(n_tiles)
     ]
     return place_bubbles(tiles, mosaic)
+
+
+def block_reflectivity(parameters: Parameters, store: Any, block: int) -> NDArray[np.float32]:
+    """Reflectivity of the bubbles of `block_bubbles`, in its order, (bubble,) or (frame, bubble)."""
+    n_tiles = int(np.prod(parameters["phantom"]["mosaic"]))
+    concentration = parameters["acquisition"]["concentration_per_mm3"]
+    tiles = [
+        read_reflectivity(parameters, store, block * n_tiles + tile, concentration_per_mm3=concentration)
+        for tile in range(n_tiles)
+    ]
+    return np.concatenate(tiles, axis=-1)

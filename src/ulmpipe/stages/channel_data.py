@@ -20,7 +20,15 @@ from ulmpipe.phantom import (
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3
-from ulmpipe.stages._mosaic import Field, block_bubbles, drift_of, field_of, mosaic_of, motion_of
+from ulmpipe.stages._mosaic import (
+    Field,
+    block_bubbles,
+    block_reflectivity,
+    drift_of,
+    field_of,
+    mosaic_of,
+    motion_of,
+)
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import noise_of, probe_of, simulating, transmit_of, window_of
 
@@ -70,7 +78,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
             position = displace(block_bubbles(parameters, bubbles, mosaic, block).position, moved)
             data = simulate_channel_data(
                 position.reshape(*times.shape, -1, 3),
-                np.ones(position.shape[1], np.float32),
+                block_reflectivity(parameters, bubbles, block),
                 probe,
                 transmit,
                 **record,

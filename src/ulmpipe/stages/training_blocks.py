@@ -29,7 +29,7 @@ from ulmpipe.phantom import (
 )
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
-from ulmpipe.stages._bubbles import PER_MM3, read_bubbles
+from ulmpipe.stages._bubbles import PER_MM3, read_bubbles, read_reflectivity
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import (
     fine_axis,
@@ -220,7 +220,8 @@ def _block(
     moving = displace(position, path[:, None] * placement.motion.direction)
     inside = np.all(np.abs(position - placement.centre) < placement.box, axis=-1, keepdims=True)
     seen = np.where(inside, moving, np.float32(np.nan)).reshape(*times.shape, -1, 3)
-    iq = placement.simulate(positions=seen, reflectivity=np.ones(position.shape[1], np.float32))
+    reflectivity = read_reflectivity(parameters, bubbles, block, concentration_per_mm3=concentration)
+    iq = placement.simulate(positions=seen, reflectivity=reflectivity)
     if placement.tissue_images is not None:
         # within a frame tissue moves by nanometres: one state a frame, that of its middle angle
         _, weights = _states(parameters, path.reshape(times.shape)[:, times.shape[1] // 2])
