@@ -26,6 +26,7 @@ def simulate_image(
     speed_of_sound: float,
     attenuation: float,
     f_number: float,
+    apodization: str,
     oversampling: int,
     backend: str = "auto",
 ) -> NDArray[np.complex64]:
@@ -69,6 +70,7 @@ def simulate_image(
             demodulation_frequency=demodulation_frequency,
             speed_of_sound=speed_of_sound,
             f_number=f_number,
+            apodization=apodization,
             oversampling=oversampling,
             backend=backend,
         )

@@ -193,8 +193,30 @@ def nearest_integer(_context, vector):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def floor(_context, vector):  # type: ignore[no-untyped-def]
+    """Every lane rounded down to a whole number."""
+    return vector(vector), _library("floor", vector, 1)
+
+
+@intrinsic
+def smaller(_context, one, other):  # type: ignore[no-untyped-def]
+    """The smaller of two, lane by lane; a number, not NaN."""
+    return one(one, other), _library("minnum", one, 2)
+
+
+@intrinsic
+def at_most(_context, one, other):  # type: ignore[no-untyped-def]
+    """1.0 in lanes where one is at most the other, else 0.0; float32."""
+
+    def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.uitofp(builder.fcmp_ordered("<=", *args), _ir_type(_SINGLE))
+
+    return _SINGLE(one, other), generate
+
+
+@intrinsic
 def larger(_context, one, other):  # type: ignore[no-untyped-def]
-    """The larger of two, lane by lane."""
+    """The larger of two, lane by lane; a number, not NaN."""
     return one(one, other), _library("maxnum", one, 2)
 
 

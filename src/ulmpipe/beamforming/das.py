@@ -1,8 +1,8 @@
 """Delay-and-sum of channel IQ on a Cartesian grid, plane-wave angles compounded coherently.
 
 Second stage of the acquisition: it takes what a scanner (or `ulmpipe.acoustics`) records and returns the
-complex images that the correlation works on. Geometry, delays and phases are made here, once, in float64; the
-CPU and the GPU kernel only interpolate, rotate and sum.
+complex images that the correlation works on. Here are the public function and what the CPU and the GPU kernel
+share; they work out the delays, interpolate, rotate and sum.
 
 Source: Perrot, Polichetti, Varray, Garcia, "So you think you can DAS? A viewpoint on delay-and-sum
 beamforming", Ultrasonics 111 (2021), eqs. 1-8 (delays, phase rotation of I/Q signals, receive f-number).
@@ -10,7 +10,7 @@ beamforming", Ultrasonics 111 (2021), eqs. 1-8 (delays, phase rotation of I/Q si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,9 @@ from ulmpipe.errors import InputError
 if TYPE_CHECKING:
     from ulmpipe.acoustics.probe import PlaneWaves, Probe
 
-BLOCK_SIDE = 32  # pixels: a block's accumulators and samples fit in a core's own cache
-BLOCKS_AT_ONCE = 16  # bounds the memory of the delay tables; enough tasks for the cores even with few frames
 INTERPOLATION_TAPS = 16  # of the windowed sinc; longer no longer changes the image
 KAISER_SHAPE = 5.0
+TAPERS = {"rectangular": 0.0, "tukey": 0.5, "hann": 1.0}  # part of the aperture that is tapered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,24 +48,29 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DelayTables:
-    """Delays of a few blocks of pixels; positions are transmit plus receive, phases transmit times receive.
+class Scan:
+    """All that a kernel needs besides the samples; metres, seconds, hertz.
 
-    Positions (float32) count oversampled samples from the first one. The receive phase is zero where the
-    element is outside the pixel's aperture. Block b owns pixels block_start[b] to block_start[b + 1].
+    `sampling_frequency` is the oversampled one; `first_firing` (angle,) is the delay of the first element to fire
+    against the wave's passage through x = 0, 0 or less; `half_array` is half the length of the full aperture;
+    `taper` is the part of the receive aperture over which its Tukey window falls to zero.
     """
 
-    transmit_position: NDArray[np.float32]  # (angle, pixel)
-    transmit_phase: NDArray[np.complex64]  # (angle, pixel)
-    receive_position: NDArray[np.float32]  # (element, pixel)
-    receive_phase: NDArray[np.complex64]  # (element, pixel)
-    block_start: NDArray[np.int64]  # (block + 1,)
-    pixel: NDArray[np.int64]  # (pixel,) index into the flattened image
+    grid: Grid
+    element_positions: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    first_firing: NDArray[np.float64]
+    start_time: float
+    sampling_frequency: float
+    demodulation_frequency: float
+    speed_of_sound: float
+    f_number: float
+    half_array: float
+    taper: float
+    interpolation_filter: NDArray[np.float32]
 
 
-Kernel = Callable[
-    [NDArray[np.complex64], NDArray[np.float32], Iterable[DelayTables], NDArray[np.complex64]], None
-]
+Kernel = Callable[[NDArray[np.complex64], Scan, NDArray[np.complex64]], None]
 
 
 def delay_and_sum(
@@ -80,6 +84,7 @@ def delay_and_sum(
     demodulation_frequency: float,
     speed_of_sound: float,
     f_number: float = 0.0,
+    apodization: str = "rectangular",
     oversampling: int = 4,
     backend: str = "auto",
 ) -> NDArray[np.complex64]:
@@ -108,6 +113,8 @@ def delay_and_sum(
         m/s.
     f_number
         Receive aperture: elements with |x - x_e| <= z / (2 f_number); 0 takes them all.
+    apodization
+        Window over the receive aperture: "rectangular", "tukey" (tapered over its outer half) or "hann".
     oversampling
         Band-limited (windowed-sinc) refinement before the linear interpolation; 1 if the data already are.
     backend
@@ -131,22 +138,29 @@ def delay_and_sum(
         sampling_frequency=sampling_frequency,
         speed_of_sound=speed_of_sound,
         f_number=f_number,
+        apodization=apodization,
         oversampling=oversampling,
     )
     kernel = _kernel(backend)
     data = np.ascontiguousarray(channel_data, dtype=np.complex64)
     image = np.zeros((data.shape[0], grid.z.size * grid.x.size), dtype=np.complex64)
-    tables = _delay_tables(
-        grid,
-        probe,
-        transmit,
+    element, angles = probe.element_positions, np.asarray(transmit.angles, dtype=np.float64)
+    scan = Scan(
+        grid=grid,
+        element_positions=element,
+        angles=angles,
+        first_firing=(element * np.sin(angles)[:, None]).min(axis=1) / speed_of_sound,
         start_time=start_time,
         sampling_frequency=sampling_frequency * oversampling,
         demodulation_frequency=demodulation_frequency,
         speed_of_sound=speed_of_sound,
         f_number=f_number,
+        half_array=0.5 * probe.n_elements * probe.pitch,
+        taper=TAPERS[apodization],
+        interpolation_filter=interpolation_filter(oversampling),
     )
-    kernel(data, interpolation_filter(oversampling), tables, image)
+    if data.shape[0]:
+        kernel(data, scan, image)
     return image.reshape(-1, *grid.shape)
 
 
@@ -161,57 +175,6 @@ def interpolation_filter(oversampling: int) -> NDArray[np.float32]:
     inside = np.maximum(0.0, 1.0 - (offset / (INTERPOLATION_TAPS / 2)) ** 2)
     taps = np.sinc(offset) * np.i0(KAISER_SHAPE * np.sqrt(inside)) * (inside > 0)
     return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def _delay_tables(
-    grid: Grid,
-    probe: Probe,
-    transmit: PlaneWaves,
-    *,
-    start_time: float,
-    sampling_frequency: float,
-    demodulation_frequency: float,
-    speed_of_sound: float,
-    f_number: float,
-) -> Iterator[DelayTables]:
-    """Delay tables of all the grid's pixels, a bounded number of blocks at a time."""
-    element = np.asarray(probe.element_positions, dtype=np.float64)[:, None]
-    angle = np.asarray(transmit.angles, dtype=np.float64)[:, None]
-    first_firing = (element.T * np.sin(angle)).min(axis=1, keepdims=True)
-    blocks = list(_pixel_blocks(grid.shape))
-    for first in range(0, len(blocks), BLOCKS_AT_ONCE):
-        some = blocks[first : first + BLOCKS_AT_ONCE]
-        pixel = np.concatenate(some)
-        z, x = grid.z[pixel // grid.x.size], grid.x[pixel % grid.x.size]
-        transmit_delay = (x * np.sin(angle) + z * np.cos(angle) - first_firing) / speed_of_sound
-        receive_delay = np.hypot(x - element, z) / speed_of_sound
-        receive_phase = _phase(demodulation_frequency * receive_delay)
-        if f_number > 0:
-            receive_phase *= np.abs(x - element) <= z / (2 * f_number)
-        yield DelayTables(
-            transmit_position=((transmit_delay - start_time) * sampling_frequency).astype(np.float32),
-            transmit_phase=_phase(demodulation_frequency * transmit_delay) / np.float32(angle.size),
-            receive_position=(receive_delay * sampling_frequency).astype(np.float32),
-            receive_phase=receive_phase,
-            block_start=np.cumsum([0, *(block.size for block in some)], dtype=np.int64),
-            pixel=pixel,
-        )
-
-
-def _phase(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
-    """exp(2 pi i turns); whole turns are dropped in float64, so that float32 is enough for the rest."""
-    radians = (2 * np.pi * (turns - np.rint(turns))).astype(np.float32)
-    phase = np.empty(turns.shape, dtype=np.complex64)
-    phase.real, phase.imag = np.cos(radians), np.sin(radians)
-    return phase
-
-
-def _pixel_blocks(shape: tuple[int, int]) -> Iterator[NDArray[np.int64]]:
-    """Flat pixel indices of near-equal blocks of at most BLOCK_SIDE² pixels, which share their samples."""
-    index = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(shape)
-    for band in np.array_split(index, -(-shape[0] // BLOCK_SIDE), axis=0):
-        for block in np.array_split(band, -(-shape[1] // BLOCK_SIDE), axis=1):
-            yield block.ravel()
 
 
 def _kernel(backend: str) -> Kernel:
@@ -235,6 +198,7 @@ def _check(
     sampling_frequency: float,
     speed_of_sound: float,
     f_number: float,
+    apodization: str,
     oversampling: int,
 ) -> None:
     expected = (len(transmit.angles), len(probe.element_positions))
@@ -250,5 +214,7 @@ def _check(
             raise InputError(f"{name}: {value}, expected a positive number")
     if not f_number >= 0:
         raise InputError(f"f_number: {f_number}, expected 0 (full aperture) or more")
+    if apodization not in TAPERS:
+        raise InputError(f"apodization: {apodization!r}, expected one of {', '.join(TAPERS)}")
     if oversampling < 1 or oversampling != int(oversampling):
         raise InputError(f"oversampling: {oversampling}, expected a whole number of at least 1")

@@ -1,246 +1,352 @@
-"""Delay-and-sum on the CPU: numba, frames innermost.
+"""Delay-and-sum on the CPU: numba, in vectors of sixteen frames.
 
-A task is one block of pixels in one tile of frames. It reads the few samples its pixels need from a group of
-channels, oversamples them with frames side by side (so that every inner loop is a loop over frames, which
-vectorises whatever the delays are), and adds them to its pixels. Tasks share nothing that they write: results
-do not depend on the number of threads.
+A task is one block of pixels in up to 128 frames. For a few channels at a time it works out, once, where every
+pixel finds its samples and what multiplies them; then, sixteen frames after another, it reads the samples that
+the block needs, oversamples them, and adds them to the pixels. The frames lie side by side, so that every step
+is one on whole vectors whatever the delays are. Tasks share nothing that they write: results do not depend on
+the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmpipe.lanes import (
+    LANES,
+    at_most,
+    floor,
+    larger,
+    load,
+    narrow,
+    nearest_integer,
+    pointer,
+    smaller,
+    spread,
+    square_root,
+    store,
+    total,
+    transpose,
+)
+
 if TYPE_CHECKING:
-    from ulmpipe.beamforming.das import DelayTables
+    from ulmpipe.beamforming.das import Scan
 
-# Compile-time constants, so that LLVM sees every stream of an inner loop at a fixed distance from the others.
-LANES = 128  # frames of a tile
-IMAGINARY = LANES  # a row is LANES real parts, LANES imaginary parts,
-ROW = 2 * LANES + 16  # and padding that spreads the rows over the sets of the cache
-GROUP = 4  # elements added to a pixel at once: fewer trips of its accumulator
-VECTOR = 16  # frames are padded to this, so that no remainder loop rounds differently
+BLOCK_SIDE = 32  # pixels: a block's sums stay in a core's own cache
+TILES = 8  # of sixteen frames, in a task
+GROUP = 4  # channels added to a pixel at once: fewer trips of its sums
+PAIR = 2 * LANES  # real, then imaginary parts of sixteen frames
+ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
+NOWHERE = np.float32(1e9)  # beyond the last sample of any record
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-def beamform(
-    data: NDArray[np.complex64],
-    taps: NDArray[np.float32],
-    tables: Iterable[DelayTables],
-    image: NDArray[np.complex64],
-) -> None:
+class _Geometry(NamedTuple):
+    """A `Scan` for the kernels; lengths in metres, times in samples of the oversampled record."""
+
+    x: NDArray[np.float64]  # (pixel,), in blocks
+    z: NDArray[np.float64]
+    target: NDArray[np.int64]  # (pixel,): its place in the image
+    block_start: NDArray[np.int64]  # (block + 1,), multiples of sixteen
+    element: NDArray[np.float64]
+    sine: NDArray[np.float64]  # (angle,)
+    cosine: NDArray[np.float64]
+    samples_per_metre: float
+    origin: NDArray[np.float64]  # (angle,): start of the record from when the wave's centre leaves x = 0
+    turns: float  # of the carrier, per sample
+    start_turns: float  # of the carrier, at the first sample
+    double_f_number: float
+    half_array: float  # half the length of the full aperture
+    taper: float
+
+
+def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64]) -> None:
     """Fill image (frame, pixel) from data (frame, angle, element, sample); see `das.delay_and_sum`."""
-    for table in tables:
-        _beamform_blocks(
-            data,
-            taps,
-            table.transmit_position,
-            table.transmit_phase,
-            table.receive_position,
-            table.receive_phase,
-            table.block_start,
-            table.pixel,
-            image,
-        )
+    samples = data.view(np.float32)
+    _beamform_blocks(samples, scan.interpolation_filter, _geometry(scan), image.view(np.float32))
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _beamform_blocks(  # type: ignore[no-untyped-def]
-    data,
-    taps,
-    transmit_position,
-    transmit_phase,
-    receive_position,
-    receive_phase,
-    block_start,
-    pixel,
-    image,
-):
-    n_blocks = block_start.size - 1
-    n_tiles = (data.shape[0] + LANES - 1) // LANES
-    for task in numba.prange(n_tiles * n_blocks):
-        first_frame = (task // n_blocks) * LANES
+def _geometry(scan: Scan) -> _Geometry:
+    blocks = list(_pixel_blocks(scan.grid.shape))
+    pixel = np.concatenate(blocks)
+    n_x = scan.grid.x.size
+    return _Geometry(
+        scan.grid.x[pixel % n_x],
+        scan.grid.z[pixel // n_x],
+        pixel,
+        np.cumsum([0, *(block.size for block in blocks)], dtype=np.int64),
+        scan.element_positions,
+        np.sin(scan.angles),
+        np.cos(scan.angles),
+        scan.sampling_frequency / scan.speed_of_sound,
+        (scan.first_firing + scan.start_time) * scan.sampling_frequency,
+        scan.demodulation_frequency / scan.sampling_frequency,
+        scan.demodulation_frequency * scan.start_time,
+        2 * scan.f_number,
+        scan.half_array,
+        scan.taper,
+    )
+
+
+def _pixel_blocks(shape: tuple[int, int]) -> list[NDArray[np.int64]]:
+    """Flat pixel indices of near-equal blocks of at most BLOCK_SIDE² pixels, which share their samples.
+
+    Columns first, since neighbours in z read neighbouring samples; the last pixel is repeated up to a multiple
+    of sixteen.
+    """
+    index = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(shape)
+    blocks = [
+        block.T.ravel()
+        for band in np.array_split(index, -(-shape[0] // BLOCK_SIDE), axis=0)
+        for block in np.array_split(band, -(-shape[1] // BLOCK_SIDE), axis=1)
+    ]
+    return [np.pad(block, (0, -block.size % LANES), mode="edge") for block in blocks]
+
+
+@numba.njit(**OPTIONS)
+def _aligned(memory):  # type: ignore[no-untyped-def]
+    """The part of float32 `memory` that begins on a cache line; sixteen numbers shorter."""
+    first = (LANES - memory.ctypes.data // 4 % LANES) % LANES
+    return memory[first : first + memory.size - LANES]
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def _beamform_blocks(data, taps, geometry, image):  # type: ignore[no-untyped-def]
+    n_blocks = geometry.block_start.size - 1
+    n_together = TILES * LANES
+    n_parts = (data.shape[0] + n_together - 1) // n_together
+    for task in numba.prange(n_parts * n_blocks):
+        first_frame = (task // n_blocks) * n_together
         block = task % n_blocks
-        chosen = slice(block_start[block], block_start[block + 1])
-        _beamform_tile(
-            data[first_frame : first_frame + LANES],
+        _beamform_block(
+            data[first_frame : first_frame + n_together],
             taps,
-            transmit_position[:, chosen],
-            transmit_phase[:, chosen],
-            receive_position[:, chosen],
-            receive_phase[:, chosen],
-            pixel[chosen],
-            image[first_frame : first_frame + LANES],
+            geometry,
+            geometry.block_start[block],
+            geometry.block_start[block + 1],
+            image[first_frame : first_frame + n_together],
         )
 
 
-@numba.njit(cache=True, nogil=True)
-def _beamform_tile(  # type: ignore[no-untyped-def]
-    data,
-    taps,
-    transmit_position,
-    transmit_phase,
-    receive_position,
-    receive_phase,
-    pixel,
-    image,
-):
-    n_frames, n_angles, n_elements, n_samples = data.shape
-    n_pixels = pixel.size
-    n_lanes = (n_frames + VECTOR - 1) // VECTOR * VECTOR
-    n_rows = (n_samples - 1) * taps.shape[0] + 2
-    coarse = np.zeros((n_samples + 1 + taps.shape[1]) * ROW, dtype=np.float32)
-    fine = np.zeros(GROUP * n_rows * ROW, dtype=np.float32)
-    sums = np.zeros(n_pixels * ROW, dtype=np.float32)
-    start = np.zeros((GROUP, n_pixels), dtype=np.int64)
-    weight = np.zeros((n_pixels, 4 * GROUP), dtype=np.float32)
+@numba.njit(**OPTIONS)
+def _beamform_block(data, taps, geometry, first_pixel, last_pixel, image):  # type: ignore[no-untyped-def]
+    n_frames, n_angles, n_elements = data.shape[:3]
+    n_samples = data.shape[3] // 2
+    oversampling, n_taps = taps.shape
+    n_pixels = last_pixel - first_pixel
+    n_rows = (n_samples - 1) * oversampling + 2
+    n_tiles = (n_frames + LANES - 1) // LANES
+    # coarse (sample, part, frame): a channel as recorded; fine (channel, row, part, frame): oversampled;
+    # sums (tile, pixel, part, frame); weights (pixel, channel, near and far × real and imaginary part);
+    # rows (channel, pixel): sample at or before the delay; start (pixel, channel): its place in fine
+    coarse = _aligned(np.empty((n_samples + n_taps + 2 * LANES) * PAIR + LANES, dtype=np.float32))
+    fine = _aligned(np.empty(GROUP * (n_rows + 2) * PAIR + LANES, dtype=np.float32))
+    sums = _aligned(np.zeros(n_tiles * n_pixels * PAIR + LANES, dtype=np.float32))
+    weights = _aligned(np.zeros(n_pixels * LANES + LANES, dtype=np.float32))
+    rows = _aligned(np.zeros(GROUP * n_pixels + LANES, dtype=np.float32))
+    square = _aligned(np.zeros(LANES * LANES + LANES, dtype=np.float32))
+    start = np.zeros(n_pixels * GROUP, dtype=np.int64)
+    ranges = np.zeros((GROUP, 2), dtype=np.int64)
     for angle in range(n_angles):
         for first_element in range(0, n_elements, GROUP):
-            any_inside = False
-            for member in range(GROUP):
-                element = first_element + member
-                if element >= n_elements:
-                    weight[:, 4 * member : 4 * member + 4] = 0.0
-                    continue
-                first_row, last_row = _place(
-                    transmit_position[angle],
-                    transmit_phase[angle],
-                    receive_position[element],
-                    receive_phase[element],
-                    n_rows,
-                    member,
-                    start,
-                    weight,
-                )
-                if first_row <= last_row:
-                    any_inside = True
-                    samples = data[:, angle, element]
-                    _refine(samples, taps, first_row, last_row, n_lanes, coarse, fine, member * n_rows * ROW)
-            if any_inside:
-                _accumulate(fine, start, weight, n_lanes, sums)
+            n_group = min(GROUP, n_elements - first_element)
+            in_use = _place(
+                geometry, angle, first_element, n_group, first_pixel, n_pixels, n_rows, oversampling,
+                pointer(weights), pointer(rows), pointer(square), start, ranges,
+            )  # fmt: skip
+            if not in_use:
+                continue
+            for tile in range(n_tiles):
+                for member in range(n_group):
+                    element = first_element + member
+                    _refine(
+                        data[tile * LANES : (tile + 1) * LANES, angle, element], taps,
+                        ranges[member, 0], ranges[member, 1], coarse, pointer(fine), member * (n_rows + 2) * PAIR,
+                    )  # fmt: skip
+                _accumulate(
+                    pointer(fine), pointer(start), pointer(weights), n_pixels,
+                    pointer(sums), tile * n_pixels * PAIR,
+                )  # fmt: skip
     for frame in range(n_frames):
+        tile, lane = frame // LANES, frame % LANES
         for index in range(n_pixels):
-            at = index * ROW + frame
-            image[frame, pixel[index]] = complex(sums[at], sums[at + IMAGINARY])
+            at = (tile * n_pixels + index) * PAIR + lane
+            to = 2 * geometry.target[first_pixel + index]
+            image[frame, to] = sums[at]
+            image[frame, to + 1] = sums[at + LANES]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(**OPTIONS)
 def _place(  # type: ignore[no-untyped-def]
-    transmit_position, transmit_phase, receive_position, receive_phase, n_rows, member, start, weight
-):
-    """Where a channel's two samples lie and what multiplies them, per pixel; the range of rows in use."""
-    first_row, last_row = n_rows, -1
-    base = member * n_rows * ROW
-    for index in range(transmit_position.size):
-        position = transmit_position[index] + receive_position[index]
-        phase = transmit_phase[index] * receive_phase[index]
-        inside = position >= 0 and position <= n_rows - 2 and (phase.real != 0 or phase.imag != 0)
-        row = int(position) if inside else 0
-        fraction = position - np.float32(row) if inside else np.float32(0.0)
-        if not inside:
-            phase = np.complex64(0.0)
+    geometry, angle, first_element, n_group, first_pixel, n_pixels, n_rows, oversampling,
+    weights, rows, square, start, ranges,
+):  # fmt: skip
+    """Where each pixel finds the two samples of a few channels, and what multiplies them.
+
+    Fills `start`, `weights` and the range of rows that each channel uses; returns whether any is used. A pixel
+    that the channel does not reach gets weights of zero.
+    """
+    x, z = pointer(geometry.x), pointer(geometry.z)
+    n_angles = geometry.sine.size
+    in_use = False
+    for member in range(GROUP):
+        lowest, highest = spread(NOWHERE), spread(-NOWHERE)
+        position_x = geometry.element[first_element + min(member, n_group - 1)]
+        gain = np.float32(1.0 / n_angles) if member < n_group else ZERO
+        for index in range(0, n_pixels, LANES):
+            px, pz = load(x, first_pixel + index), load(z, first_pixel + index)
+            dx = px - position_x
+            path = px * geometry.sine[angle] + pz * geometry.cosine[angle] + square_root(dx * dx + pz * pz)
+            delay = path * geometry.samples_per_metre - geometry.origin[angle]
+            turns = delay * geometry.turns + geometry.start_turns
+            sine, cosine = _sine_cosine(narrow(turns - nearest_integer(turns)))
+            position = narrow(delay)
+            reached = at_most(spread(ZERO), position) * at_most(position, spread(np.float32(n_rows - 2)))
+            amplitude = reached * gain
+            if geometry.double_f_number > 0.0:
+                distance, half_aperture = larger(dx, ZERO - dx), pz / geometry.double_f_number
+                inside = at_most(distance, half_aperture)
+                amplitude, reached = amplitude * inside, reached * inside
+                off_axis = narrow(distance / larger(half_aperture, spread(1e-30)))
+            else:
+                off_axis = spread(np.float32(abs(position_x) / geometry.half_array))
+            if geometry.taper > 0.0:
+                amplitude = amplitude * _taper(off_axis, np.float32(geometry.taper))
+            whole = floor(smaller(larger(position, spread(ZERO)), spread(np.float32(n_rows - 2))))
+            fraction = position - whole
+            far, near = amplitude * fraction, amplitude * (ONE - fraction)
+            # a position outside the record makes the fraction large; its weight is zero all the same
+            store(rows, member * n_pixels + index, whole)
+            to = 4 * member * n_pixels + index
+            store(square, 0, near * cosine)
+            store(square, LANES, near * sine)
+            store(square, 2 * LANES, far * cosine)
+            store(square, 3 * LANES, far * sine)
+            for lane in range(LANES):
+                for k in range(4):
+                    weights[(index + lane) * LANES + 4 * member + k] = square[k * LANES + lane]
+            unused = (ONE - reached) * NOWHERE
+            lowest, highest = smaller(lowest, whole + unused), larger(highest, whole - unused)
+        first, last = NOWHERE, -NOWHERE
+        store(square, 0, lowest)
+        store(square, LANES, highest)
+        for lane in range(LANES):
+            first, last = min(first, square[lane]), max(last, square[LANES + lane])
+        if first > last or member >= n_group:
+            first, last = ZERO, ZERO
         else:
-            first_row = min(first_row, row)
-            last_row = max(last_row, row + 1)
-        start[member, index] = base + row * ROW
-        near = np.float32(1.0) - fraction
-        weight[index, 4 * member] = near * phase.real
-        weight[index, 4 * member + 1] = near * phase.imag
-        weight[index, 4 * member + 2] = fraction * phase.real
-        weight[index, 4 * member + 3] = fraction * phase.imag
-    return first_row, last_row
+            in_use = True
+        ranges[member, 0], ranges[member, 1] = int(first), int(last) + 1
+        base = min(member, n_group - 1) * (n_rows + 2) - int(first)
+        for index in range(n_pixels):
+            row = min(max(rows[member * n_pixels + index], first), last)
+            start[index * GROUP + member] = (base + int(row)) * PAIR
+    return in_use
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _refine(samples, taps, first_row, last_row, n_lanes, coarse, fine, base):  # type: ignore[no-untyped-def]
-    """Oversampled rows first_row to last_row of one channel, frames innermost, into fine."""
+@numba.njit(**OPTIONS)
+def _taper(off_axis, taper):  # type: ignore[no-untyped-def]
+    """Tukey window: 1, then half a period of a cosine over the outer `taper` of the aperture."""
+    outer = smaller(larger((off_axis - (ONE - taper)) / taper, spread(ZERO)), spread(ONE))
+    _, cosine = _sine_cosine(outer * HALF)
+    return HALF + cosine * HALF
+
+
+@numba.njit(**OPTIONS)
+def _sine_cosine(turns):  # type: ignore[no-untyped-def]
+    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 1e-7."""
+    x = turns * np.float32(math.pi)
+    s = x * x
+    sine = s * np.float32(1 / 6227020800) + np.float32(-1 / 39916800)
+    sine = s * (s * (s * (s * sine + np.float32(1 / 362880)) + np.float32(-1 / 5040)) + np.float32(1 / 120))
+    sine = x + x * (s * (sine + np.float32(-1 / 6)))
+    cosine = s * np.float32(1 / 479001600) + np.float32(-1 / 3628800)
+    cosine = s * (s * (s * cosine + np.float32(1 / 40320)) + np.float32(-1 / 720)) + np.float32(1 / 24)
+    cosine = ONE + s * (s * cosine - HALF)
+    twice = sine + sine
+    return twice * cosine, ONE - twice * sine
+
+
+@numba.njit(**OPTIONS)
+def _refine(samples, taps, first_row, last_row, coarse, fine, base):  # type: ignore[no-untyped-def]
+    """Oversampled rows first_row to last_row of one channel in sixteen frames, from `base` on in fine."""
     oversampling, n_taps = taps.shape
     if oversampling == 1:
-        _transpose(samples, first_row, last_row, fine, base + first_row * ROW)
+        _read(samples, first_row, last_row, coarse)
+        source = pointer(coarse)
+        for k in range(0, (last_row - first_row + 1) * PAIR, LANES):
+            store(fine, base + k, load(source, k))
         return
     lead = n_taps // 2 - 1
     first_sample = first_row // oversampling - lead
-    last_sample = last_row // oversampling + n_taps - lead
-    _transpose(samples, first_sample, last_sample, coarse, 0)
+    _read(samples, first_sample, last_row // oversampling + n_taps - lead, coarse)
+    source = pointer(coarse)
     for row in range(first_row, last_row + 1):
-        sample = row // oversampling - first_sample  # coarse row of the sample at or before this row
+        at = (row // oversampling - lead - first_sample) * PAIR
         phase = row % oversampling
-        out = fine[base + row * ROW : base + (row + 1) * ROW]
         if phase == 0:
-            out[:] = coarse[sample * ROW : (sample + 1) * ROW]
-            continue
-        out[:] = 0.0
-        for tap in range(0, n_taps, 4):
-            source = coarse[(sample - lead + tap) * ROW : (sample - lead + tap + 4) * ROW]
-            a, b, c, d = taps[phase, tap], taps[phase, tap + 1], taps[phase, tap + 2], taps[phase, tap + 3]
-            for lane in range(n_lanes):
-                out[lane] += (
-                    a * source[lane]
-                    + b * source[lane + ROW]
-                    + c * source[lane + 2 * ROW]
-                    + d * source[lane + 3 * ROW]
-                )
-                out[lane + IMAGINARY] += (
-                    a * source[lane + IMAGINARY]
-                    + b * source[lane + IMAGINARY + ROW]
-                    + c * source[lane + IMAGINARY + 2 * ROW]
-                    + d * source[lane + IMAGINARY + 3 * ROW]
-                )
+            real, imaginary = load(source, at + lead * PAIR), load(source, at + lead * PAIR + LANES)
+        else:
+            real, imaginary = spread(ZERO), spread(ZERO)
+            for tap in range(n_taps):
+                weight = spread(taps[phase, tap])
+                real = real + load(source, at + tap * PAIR) * weight
+                imaginary = imaginary + load(source, at + tap * PAIR + LANES) * weight
+        to = base + (row - first_row) * PAIR
+        store(fine, to, real)
+        store(fine, to + LANES, imaginary)
 
 
-@numba.njit(cache=True, nogil=True)
-def _transpose(samples, first, last, rows, base):  # type: ignore[no-untyped-def]
-    """Samples first to last (zero outside the record) of every frame, as rows with frames innermost."""
-    n_frames, n_samples = samples.shape
+@numba.njit(**OPTIONS)
+def _read(samples, first, last, coarse):  # type: ignore[no-untyped-def]
+    """Samples first to last (zero outside the record) of up to sixteen frames, frames side by side."""
+    n_frames, n_samples = samples.shape[0], samples.shape[1] // 2
+    begin, end = min(max(first, 0), n_samples), max(min(last + 1, n_samples), 0)
+    target = pointer(coarse)
     for sample in range(first, last + 1):
-        if sample < 0 or sample >= n_samples:
-            at = base + (sample - first) * ROW
-            rows[at : at + ROW] = 0.0
-    begin, end = max(first, 0), min(last + 1, n_samples)
+        if sample < begin or sample >= end or n_frames < LANES:
+            store(target, (sample - first) * PAIR, spread(ZERO))
+            store(target, (sample - first) * PAIR + LANES, spread(ZERO))
+    whole = begin
+    if n_frames == LANES:
+        source, step = pointer(samples), samples.strides[0] // 4
+        while whole + LANES // 2 <= end:
+            transpose(source, 2 * whole, step, target, (whole - first) * PAIR, LANES)
+            whole += LANES // 2
     for frame in range(n_frames):
-        for sample in range(begin, end):
-            at = base + (sample - first) * ROW + frame
-            value = samples[frame, sample]
-            rows[at] = value.real
-            rows[at + IMAGINARY] = value.imag
+        for sample in range(whole, end):
+            coarse[(sample - first) * PAIR + frame] = samples[frame, 2 * sample]
+            coarse[(sample - first) * PAIR + LANES + frame] = samples[frame, 2 * sample + 1]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _accumulate(fine, start, weight, n_lanes, sums):  # type: ignore[no-untyped-def]
-    """sums[pixel] += the interpolated, rotated samples of GROUP (four) channels."""
-    span = ROW + 2 * LANES
-    for index in range(start.shape[1]):
-        s = sums[index * ROW : (index + 1) * ROW]
-        w = weight[index]
-        a = fine[start[0, index] : start[0, index] + span]
-        b = fine[start[1, index] : start[1, index] + span]
-        c = fine[start[2, index] : start[2, index] + span]
-        d = fine[start[3, index] : start[3, index] + span]
-        a0, a1, a2, a3 = w[0], w[1], w[2], w[3]
-        b0, b1, b2, b3 = w[4], w[5], w[6], w[7]
-        c0, c1, c2, c3 = w[8], w[9], w[10], w[11]
-        d0, d1, d2, d3 = w[12], w[13], w[14], w[15]
-        for lane in range(n_lanes):
-            ar, ai = a[lane], a[lane + IMAGINARY]
-            br, bi = b[lane], b[lane + IMAGINARY]
-            cr, ci = c[lane], c[lane + IMAGINARY]
-            dr, di = d[lane], d[lane + IMAGINARY]
-            er, ei = a[lane + ROW], a[lane + ROW + IMAGINARY]
-            fr, fi = b[lane + ROW], b[lane + ROW + IMAGINARY]
-            gr, gi = c[lane + ROW], c[lane + ROW + IMAGINARY]
-            hr, hi = d[lane + ROW], d[lane + ROW + IMAGINARY]
-            s[lane] += (
-                (a0 * ar - a1 * ai + a2 * er - a3 * ei)
-                + (b0 * br - b1 * bi + b2 * fr - b3 * fi)
-                + (c0 * cr - c1 * ci + c2 * gr - c3 * gi)
-                + (d0 * dr - d1 * di + d2 * hr - d3 * hi)
+@numba.njit(**OPTIONS)
+def _accumulate(fine, start, weights, n_pixels, sums, sums_at):  # type: ignore[no-untyped-def]
+    """Add the interpolated, rotated samples of GROUP channels in sixteen frames to every pixel."""
+    for index in range(n_pixels):
+        to = sums_at + index * PAIR
+        real, imaginary = load(sums, to), load(sums, to + LANES)
+        more_real, more_imaginary = spread(ZERO), spread(ZERO)
+        for member in range(0, GROUP, 2):
+            real, imaginary = _add(
+                fine, start[index * GROUP + member], weights, index * LANES + 4 * member, real, imaginary
             )
-            s[lane + IMAGINARY] += (
-                (a0 * ai + a1 * ar + a2 * ei + a3 * er)
-                + (b0 * bi + b1 * br + b2 * fi + b3 * fr)
-                + (c0 * ci + c1 * cr + c2 * gi + c3 * gr)
-                + (d0 * di + d1 * dr + d2 * hi + d3 * hr)
-            )
+            more_real, more_imaginary = _add(
+                fine, start[index * GROUP + member + 1], weights, index * LANES + 4 * member + 4,
+                more_real, more_imaginary,
+            )  # fmt: skip
+        store(sums, to, real + more_real)
+        store(sums, to + LANES, imaginary + more_imaginary)
+
+
+@numba.njit(**OPTIONS)
+def _add(fine, at, weights, k, real, imaginary):  # type: ignore[no-untyped-def]
+    near_re, near_im = load(fine, at), load(fine, at + LANES)
+    far_re, far_im = load(fine, at + PAIR), load(fine, at + PAIR + LANES)
+    c, s, far_c, far_s = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+    real = real + near_re * c - near_im * s + far_re * far_c - far_im * far_s
+    imaginary = imaginary + near_re * s + near_im * c + far_re * far_s + far_im * far_c
+    return real, imaginary

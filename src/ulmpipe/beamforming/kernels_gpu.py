@@ -7,7 +7,7 @@ built-ins can stand in for: the tests compile the same text for the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ulmpipe.beamforming.das import DelayTables
+    from ulmpipe.beamforming.das import Scan
 
 THREADS = 128
 FRAMES_PER_THREAD = 8  # as FRAMES in the source
 FRAMES_AT_ONCE = 64  # bounds the memory of the oversampled channels
+PIXELS_AT_ONCE = 16384  # bounds the memory of the delay tables while they are made
 
 SOURCE = r"""
 #define FRAMES 8
@@ -109,12 +110,63 @@ def _compiled() -> Any:
     return cupy.RawModule(code=SOURCE)
 
 
-def beamform(
-    data: NDArray[np.complex64],
-    taps: NDArray[np.float32],
-    tables: Iterable[DelayTables],
-    image: NDArray[np.complex64],
-) -> None:
+def _delay_tables(scan: Scan) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Delays of all pixels, a bounded number at a time; made in float64, the kernel only interpolates and sums.
+
+    Yields
+    ------
+    transmit_position : (angle, pixel) float32
+        Oversampled samples from the first one; transmit and receive positions add up.
+    transmit_phase : (angle, pixel) complex64
+        Of the carrier, over the number of angles; transmit and receive phases multiply.
+    receive_position : (element, pixel) float32
+    receive_phase : (element, pixel) complex64
+        Times the apodization: zero where the element is outside the pixel's aperture.
+    pixel : (pixel,) int64
+        Index into the flattened image.
+    """
+    element, angle = scan.element_positions[:, None], scan.angles[:, None]
+    n_x = scan.grid.x.size
+    for first in range(0, scan.grid.z.size * n_x, PIXELS_AT_ONCE):
+        pixel = np.arange(first, min(first + PIXELS_AT_ONCE, scan.grid.z.size * n_x))
+        z, x = scan.grid.z[pixel // n_x], scan.grid.x[pixel % n_x]
+        transmit_delay = (x * np.sin(angle) + z * np.cos(angle)) / scan.speed_of_sound - scan.first_firing[
+            :, None
+        ]
+        receive_delay = np.hypot(x - element, z) / scan.speed_of_sound
+        yield (
+            ((transmit_delay - scan.start_time) * scan.sampling_frequency).astype(np.float32),
+            _phase(scan.demodulation_frequency * transmit_delay) / np.float32(angle.size),
+            (receive_delay * scan.sampling_frequency).astype(np.float32),
+            _phase(scan.demodulation_frequency * receive_delay) * _apodization(scan, x, z),
+            pixel,
+        )
+
+
+def _apodization(scan: Scan, x: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Weight of every element for every pixel (element, pixel); a Tukey window."""
+    element = scan.element_positions[:, None]
+    if scan.f_number > 0:
+        distance, half_aperture = np.abs(x - element), z / (2 * scan.f_number)
+        inside, off_axis = distance <= half_aperture, distance / np.maximum(half_aperture, 1e-30)
+    else:
+        inside, off_axis = np.ones((element.size, x.size), bool), np.abs(element) / scan.half_array
+    weight = inside.astype(np.float32)
+    if scan.taper > 0:
+        outer = np.clip((off_axis - (1 - scan.taper)) / scan.taper, 0, 1)
+        weight *= (0.5 + 0.5 * np.cos(np.pi * outer)).astype(np.float32)
+    return weight
+
+
+def _phase(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
+    """exp(2 pi i turns); whole turns are dropped in float64, so that float32 is enough for the rest."""
+    radians = (2 * np.pi * (turns - np.rint(turns))).astype(np.float32)
+    phase = np.empty(turns.shape, dtype=np.complex64)
+    phase.real, phase.imag = np.cos(radians), np.sin(radians)
+    return phase
+
+
+def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64]) -> None:
     """Fill image (frame, pixel) from data (frame, angle, element, sample); see `das.delay_and_sum`.
 
     All delay tables stay on the device: 12 bytes per element and pixel.
@@ -123,22 +175,10 @@ def beamform(
 
     refine, delay_and_sum = (_compiled().get_function(name) for name in ("refine", "delay_and_sum"))
     n_frames, n_angles, n_elements, n_samples = data.shape
-    oversampling, n_taps = taps.shape
+    oversampling, n_taps = scan.interpolation_filter.shape
     n_rows = (n_samples - 1) * oversampling + 2
-    on_device = [
-        [
-            cupy.asarray(array)
-            for array in (
-                table.transmit_position,
-                table.transmit_phase,
-                table.receive_position,
-                table.receive_phase,
-                table.pixel,
-            )
-        ]
-        for table in tables
-    ]
-    taps_on_device = cupy.asarray(taps)
+    on_device = [[cupy.asarray(array) for array in tables] for tables in _delay_tables(scan)]
+    taps_on_device = cupy.asarray(scan.interpolation_filter)
     for first in range(0, n_frames, FRAMES_AT_ONCE):
         some = cupy.asarray(data[first : first + FRAMES_AT_ONCE])
         n_some = some.shape[0]

@@ -34,6 +34,7 @@ def point_spread_function(
     speed_of_sound: float,
     attenuation: float = 0.0,
     f_number: float = 0.0,
+    apodization: str = "rectangular",
     oversampling: int = 4,
     backend: str = "auto",
 ) -> NDArray[np.complex64]:
@@ -55,7 +56,7 @@ def point_spread_function(
         Of the record, as in `acoustics.simulate_channel_data`.
     speed_of_sound, attenuation
         Of the medium, as in `acoustics.simulate_channel_data`.
-    f_number, oversampling
+    f_number, apodization, oversampling
         As in `delay_and_sum`.
     backend
         "auto", "cpu" or "gpu", for both.
@@ -98,6 +99,7 @@ def point_spread_function(
         demodulation_frequency=demodulation_frequency,
         speed_of_sound=speed_of_sound,
         f_number=f_number,
+        apodization=apodization,
         oversampling=oversampling,
         backend=backend,
     )
