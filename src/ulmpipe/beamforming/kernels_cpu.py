@@ -149,14 +149,15 @@ def _beamform_block(data, taps, geometry, first_pixel, last_pixel, image):  # ty
     weights = _aligned(np.zeros(n_pixels * LANES + LANES, dtype=np.float32))
     rows = _aligned(np.zeros(GROUP * n_pixels + LANES, dtype=np.float32))
     square = _aligned(np.zeros(LANES * LANES + LANES, dtype=np.float32))
+    bounds = _aligned(np.zeros(GROUP * PAIR + LANES, dtype=np.float32))
     start = np.zeros(n_pixels * GROUP, dtype=np.int64)
     ranges = np.zeros((GROUP, 2), dtype=np.int64)
     for angle in range(n_angles):
         for first_element in range(0, n_elements, GROUP):
             n_group = min(GROUP, n_elements - first_element)
             in_use = _place(
-                geometry, angle, first_element, n_group, first_pixel, n_pixels, n_rows, oversampling,
-                pointer(weights), pointer(rows), pointer(square), start, ranges,
+                geometry, angle, first_element, n_group, first_pixel, n_pixels, n_rows,
+                pointer(weights), pointer(rows), pointer(square), pointer(bounds), start, ranges,
             )  # fmt: skip
             if not in_use:
                 continue
@@ -182,8 +183,8 @@ def _beamform_block(data, taps, geometry, first_pixel, last_pixel, image):  # ty
 
 @numba.njit(**OPTIONS)
 def _place(  # type: ignore[no-untyped-def]
-    geometry, angle, first_element, n_group, first_pixel, n_pixels, n_rows, oversampling,
-    weights, rows, square, start, ranges,
+    geometry, angle, first_element, n_group, first_pixel, n_pixels, n_rows,
+    weights, rows, square, bounds, start, ranges,
 ):  # fmt: skip
     """Where each pixel finds the two samples of a few channels, and what multiplies them.
 
@@ -191,51 +192,50 @@ def _place(  # type: ignore[no-untyped-def]
     that the channel does not reach gets weights of zero.
     """
     x, z = pointer(geometry.x), pointer(geometry.z)
-    n_angles = geometry.sine.size
-    in_use = False
+    last_row = spread(np.float32(n_rows - 2))
     for member in range(GROUP):
-        lowest, highest = spread(NOWHERE), spread(-NOWHERE)
-        position_x = geometry.element[first_element + min(member, n_group - 1)]
-        gain = np.float32(1.0 / n_angles) if member < n_group else ZERO
-        for index in range(0, n_pixels, LANES):
-            px, pz = load(x, first_pixel + index), load(z, first_pixel + index)
-            dx = px - position_x
-            path = px * geometry.sine[angle] + pz * geometry.cosine[angle] + square_root(dx * dx + pz * pz)
-            delay = path * geometry.samples_per_metre - geometry.origin[angle]
+        store(bounds, member * PAIR, spread(NOWHERE))
+        store(bounds, member * PAIR + LANES, spread(-NOWHERE))
+    for index in range(0, n_pixels, LANES):
+        px, pz = load(x, first_pixel + index), load(z, first_pixel + index)
+        sent = px * geometry.sine[angle] + pz * geometry.cosine[angle]
+        for member in range(GROUP):
+            element = geometry.element[first_element + min(member, n_group - 1)]
+            dx = px - element
+            delay = sent + square_root(dx * dx + pz * pz)
+            delay = delay * geometry.samples_per_metre - geometry.origin[angle]
             turns = delay * geometry.turns + geometry.start_turns
             sine, cosine = _sine_cosine(narrow(turns - nearest_integer(turns)))
             position = narrow(delay)
-            reached = at_most(spread(ZERO), position) * at_most(position, spread(np.float32(n_rows - 2)))
-            amplitude = reached * gain
+            reached = at_most(spread(ZERO), position) * at_most(position, last_row)
+            off_axis = spread(np.float32(abs(element) / geometry.half_array))
             if geometry.double_f_number > 0.0:
                 distance, half_aperture = larger(dx, ZERO - dx), pz / geometry.double_f_number
-                inside = at_most(distance, half_aperture)
-                amplitude, reached = amplitude * inside, reached * inside
+                reached = reached * at_most(distance, half_aperture)
                 off_axis = narrow(distance / larger(half_aperture, spread(1e-30)))
-            else:
-                off_axis = spread(np.float32(abs(position_x) / geometry.half_array))
+            amplitude = reached * (np.float32(1.0 / geometry.sine.size) if member < n_group else ZERO)
             if geometry.taper > 0.0:
                 amplitude = amplitude * _taper(off_axis, np.float32(geometry.taper))
-            whole = floor(smaller(larger(position, spread(ZERO)), spread(np.float32(n_rows - 2))))
-            fraction = position - whole
-            far, near = amplitude * fraction, amplitude * (ONE - fraction)
-            # a position outside the record makes the fraction large; its weight is zero all the same
+            position = smaller(larger(position, spread(ZERO)), last_row)
+            whole = floor(position)
+            far = amplitude * (position - whole)
+            near = amplitude - far
             store(rows, member * n_pixels + index, whole)
-            to = 4 * member * n_pixels + index
-            store(square, 0, near * cosine)
-            store(square, LANES, near * sine)
-            store(square, 2 * LANES, far * cosine)
-            store(square, 3 * LANES, far * sine)
-            for lane in range(LANES):
-                for k in range(4):
-                    weights[(index + lane) * LANES + 4 * member + k] = square[k * LANES + lane]
+            store(square, 4 * member * LANES, near * cosine)
+            store(square, (4 * member + 1) * LANES, near * sine)
+            store(square, (4 * member + 2) * LANES, far * cosine)
+            store(square, (4 * member + 3) * LANES, far * sine)
             unused = (ONE - reached) * NOWHERE
-            lowest, highest = smaller(lowest, whole + unused), larger(highest, whole - unused)
+            at = member * PAIR
+            store(bounds, at, smaller(load(bounds, at), whole + unused))
+            store(bounds, at + LANES, larger(load(bounds, at + LANES), whole - unused))
+        transpose(square, 0, LANES, weights, index * LANES, LANES)
+    in_use = False
+    for member in range(GROUP):
         first, last = NOWHERE, -NOWHERE
-        store(square, 0, lowest)
-        store(square, LANES, highest)
         for lane in range(LANES):
-            first, last = min(first, square[lane]), max(last, square[LANES + lane])
+            first = min(first, bounds[member * PAIR + lane])
+            last = max(last, bounds[member * PAIR + LANES + lane])
         if first > last or member >= n_group:
             first, last = ZERO, ZERO
         else:
@@ -284,21 +284,48 @@ def _refine(samples, taps, first_row, last_row, coarse, fine, base):  # type: ig
     lead = n_taps // 2 - 1
     first_sample = first_row // oversampling - lead
     _read(samples, first_sample, last_row // oversampling + n_taps - lead, coarse)
-    source = pointer(coarse)
+    source, weights = pointer(coarse), pointer(taps)
     for row in range(first_row, last_row + 1):
         at = (row // oversampling - lead - first_sample) * PAIR
-        phase = row % oversampling
+        phase, to = row % oversampling, base + (row - first_row) * PAIR
         if phase == 0:
-            real, imaginary = load(source, at + lead * PAIR), load(source, at + lead * PAIR + LANES)
-        else:
-            real, imaginary = spread(ZERO), spread(ZERO)
-            for tap in range(n_taps):
-                weight = spread(taps[phase, tap])
-                real = real + load(source, at + tap * PAIR) * weight
-                imaginary = imaginary + load(source, at + tap * PAIR + LANES) * weight
-        to = base + (row - first_row) * PAIR
-        store(fine, to, real)
-        store(fine, to + LANES, imaginary)
+            store(fine, to, load(source, at + lead * PAIR))
+            store(fine, to + LANES, load(source, at + lead * PAIR + LANES))
+        elif oversampling != 4 or row + 3 - phase > last_row or (phase > 1 and row - phase < first_row):
+            _interpolate(source, at, weights, phase * n_taps, n_taps, fine, to)
+        elif phase == 1:
+            _interpolate_three(source, at, weights, n_taps, fine, to)
+
+
+@numba.njit(**OPTIONS)
+def _interpolate(source, at, weights, phase, n_taps, fine, to):  # type: ignore[no-untyped-def]
+    """One row between two samples."""
+    real, imaginary = spread(ZERO), spread(ZERO)
+    for tap in range(n_taps):
+        weight = spread(weights[phase + tap])
+        real = real + load(source, at + tap * PAIR) * weight
+        imaginary = imaginary + load(source, at + tap * PAIR + LANES) * weight
+    store(fine, to, real)
+    store(fine, to + LANES, imaginary)
+
+
+@numba.njit(**OPTIONS)
+def _interpolate_three(source, at, weights, n_taps, fine, to):  # type: ignore[no-untyped-def]
+    """The three rows between two samples oversampled four times; in the order of `_interpolate`, to the last bit."""
+    re_1, im_1, re_2, im_2 = spread(ZERO), spread(ZERO), spread(ZERO), spread(ZERO)
+    re_3, im_3 = spread(ZERO), spread(ZERO)
+    for tap in range(n_taps):
+        re, im = load(source, at + tap * PAIR), load(source, at + tap * PAIR + LANES)
+        w_1, w_2, w_3 = weights[n_taps + tap], weights[2 * n_taps + tap], weights[3 * n_taps + tap]
+        re_1, im_1 = re_1 + re * w_1, im_1 + im * w_1
+        re_2, im_2 = re_2 + re * w_2, im_2 + im * w_2
+        re_3, im_3 = re_3 + re * w_3, im_3 + im * w_3
+    store(fine, to, re_1)
+    store(fine, to + LANES, im_1)
+    store(fine, to + PAIR, re_2)
+    store(fine, to + PAIR + LANES, im_2)
+    store(fine, to + 2 * PAIR, re_3)
+    store(fine, to + 2 * PAIR + LANES, im_3)
 
 
 @numba.njit(**OPTIONS)
