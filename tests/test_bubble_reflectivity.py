@@ -11,13 +11,13 @@ import pytest
 from scipy.stats import kstest, norm, spearmanr
 
 from ulmpipe.acoustics.reflectivity import bubble_radius, reflectivity_of_radius
-from ulmpipe.configuration import read_yaml
+from ulmpipe.configuration import load_configuration
 from ulmpipe.io.stores import new_array, new_store, open_store
 from ulmpipe.stages import channel_data, training_blocks
 from ulmpipe.stages._bubbles import read_bubbles, read_reflectivity
 from ulmpipe.stages._mosaic import block_bubbles, block_reflectivity, mosaic_of
 
-DEFAULT = read_yaml(Path(__file__).parents[1] / "config/config.yaml")
+DEFAULT = load_configuration(Path(__file__).parents[1] / "config/config.yaml").model_dump(mode="json")
 SIZES = DEFAULT["bubbles"] | {"reflectivity": "size_distribution"}
 N_FRAMES, N_ANGLES, DENSE = 16, 3, 20.0
 MICRON = 1e-6

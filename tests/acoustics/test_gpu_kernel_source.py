@@ -13,7 +13,7 @@ import pytest
 
 from ulmpipe.acoustics import PlaneWaves, kernels_gpu, named_probe, simulate_channel_data
 from ulmpipe.acoustics.baseband import to_samples
-from ulmpipe.acoustics.elevation import elevation_lattice
+from ulmpipe.acoustics.elevation import count_rows, elevation_lattice
 from ulmpipe.acoustics.kernel_tables import KernelTables, kernel_tables
 from ulmpipe.acoustics.window import ReceiveWindow
 
@@ -82,7 +82,7 @@ def tables_of(attenuation: float, start_time: float = 9e-6) -> KernelTables:
     lattice = elevation_lattice(PROBE, TRANSMIT, window, 48, SPEED)
     assert lattice is not None
     return kernel_tables(
-        0.5e-3,
+        count_rows(0.5e-3, lattice),
         lattice,
         PROBE,
         TRANSMIT,

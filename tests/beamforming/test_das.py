@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numba
 import numpy as np
 import pytest
 
@@ -192,14 +191,10 @@ def test_images_do_not_depend_on_threads_nor_on_the_other_frames(scene):
     noise = rng.standard_normal((140, *data.shape[1:], 2), dtype=np.float32).view(np.complex64)[..., 0]
     frames, grid = noise[:, :, :48], make_grid(34)
     probe = make_probe(n_elements=48)
-    threads = numba.get_num_threads()
-    together = delay_and_sum(frames, grid, probe, transmit, backend="cpu", **RECORD)
-    try:
-        numba.set_num_threads(1)
-        alone = delay_and_sum(frames[131:132], grid, probe, transmit, backend="cpu", **RECORD)
-        single = delay_and_sum(frames, grid, probe, transmit, backend="cpu", **RECORD)
-    finally:
-        numba.set_num_threads(threads)
+    settings = {"backend": "cpu"} | RECORD
+    together = delay_and_sum(frames, grid, probe, transmit, workers=3, **settings)
+    single = delay_and_sum(frames, grid, probe, transmit, workers=1, **settings)
+    alone = delay_and_sum(frames[131:132], grid, probe, transmit, workers=1, **settings)
     assert np.abs(together).min() > 0
     np.testing.assert_array_equal(together, single)
     np.testing.assert_array_equal(together[131], alone[0])

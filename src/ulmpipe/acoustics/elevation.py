@@ -112,10 +112,16 @@ def _intervals(
     return tuple(lower.tolist()), tuple(upper.tolist())
 
 
+def count_rows(max_elevation: float, lattice: Lattice) -> int:
+    """Rows that a table needs for scatterers up to |y| = `max_elevation` (m), a multiple of eight."""
+    return 8 * math.ceil((int(max_elevation**2 / lattice.row_step) + STENCIL) / 8)
+
+
+@lru_cache(maxsize=4)
 def elevation_table(
-    max_elevation: float, lattice: Lattice, probe: Probe, window: ReceiveWindow, *, speed_of_sound: float
+    n_rows: int, lattice: Lattice, probe: Probe, window: ReceiveWindow, speed_of_sound: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Polynomial coefficients of the conjugate of G for scatterers up to |y| = `max_elevation` (m).
+    """Polynomial coefficients of the conjugate of G.
 
     Returns
     -------
@@ -125,14 +131,6 @@ def elevation_table(
     degrees : ndarray, shape (row, interval), int64
         Index into the lattice's `degrees` of what a bubble between row + ROWS_BELOW and the next one needs.
     """
-    n_rows = STENCIL if math.isinf(probe.height) else int(max_elevation**2 / lattice.row_step) + STENCIL
-    return _table(8 * math.ceil(n_rows / 8), lattice, probe, window, speed_of_sound)
-
-
-@lru_cache(maxsize=4)
-def _table(
-    n_rows: int, lattice: Lattice, probe: Probe, window: ReceiveWindow, speed_of_sound: float
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     if math.isinf(probe.height):
         ones = np.zeros((n_rows, 1, len(window.frequencies), 2 * (POWER_DEGREES[0] + 1)), dtype=np.float32)
         ones[..., 0] = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ulmpipe.acoustics.window import ReceiveWindow
 DIRECTIVITY_TOLERANCE = 5e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KernelTables:
     """Inputs of a kernel that do not depend on the scatterers; conjugated as the kernels are.
 
@@ -68,8 +69,9 @@ class KernelTables:
     constants: tuple[float, float, float]
 
 
+@lru_cache(maxsize=4)
 def kernel_tables(
-    max_elevation: float,
+    n_rows: int,
     lattice: Lattice,
     probe: Probe,
     transmit: PlaneWaves,
@@ -79,7 +81,7 @@ def kernel_tables(
     attenuation: float,
     n_lanes: int,
 ) -> KernelTables:
-    """Tables for scatterers up to |y| = `max_elevation`, elements padded to `n_lanes`."""
+    """Tables with `n_rows` rows of elevation (see `elevation.count_rows`), elements padded to `n_lanes`."""
     frequency = window.frequencies
     elements = probe.element_positions[0] + np.arange(n_lanes) * probe.pitch
     delays = transmit.delays(probe, speed_of_sound=speed_of_sound)
@@ -87,7 +89,7 @@ def kernel_tables(
     turns = frequency[:, None] * delays[:, None, :]
     phases[:, :, 0, : probe.n_elements] = np.cos(2 * np.pi * turns)
     phases[:, :, 1, : probe.n_elements] = -np.sin(2 * np.pi * turns)
-    elevation, degrees = elevation_table(max_elevation, lattice, probe, window, speed_of_sound=speed_of_sound)
+    elevation, degrees = elevation_table(n_rows, lattice, probe, window, speed_of_sound)
     decay = attenuation / DECIBELS_PER_NEPER / 1e6 * 1e2  # Np/m/Hz
     return KernelTables(
         elements=elements,

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numba
@@ -39,6 +37,7 @@ from ulmpipe.lanes import (
     total,
     transpose,
 )
+from ulmpipe.parallel import in_threads
 
 BLOCK = 6  # scatterers whose rows stay in the cache together
 CHUNK = 4  # frequency bins answered in one go
@@ -60,8 +59,9 @@ def simulate_samples(
     *,
     oversampling: int,
     workers: int,
-) -> NDArray[np.complex64]:
-    """Baseband samples, shape (frame, angle, element, bins · oversampling), complex64.
+    samples: NDArray[np.complex64],
+) -> None:
+    """Fill baseband samples, shape (frame, angle, element, bins · oversampling), complex64.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def simulate_samples(
         See `baseband.to_samples`.
     workers : int
         Number of threads.
+    samples : ndarray
+        The result.
     """
-    n_frames, n_geometries = positions.shape[:2]
-    n_angles, n_bins = tables.delay_phases.shape[:2]
-    samples = np.empty((n_frames, n_angles, tables.n_elements, n_bins * oversampling), dtype=np.complex64)
+    n_geometries, n_angles = positions.shape[1], samples.shape[1]
     kernel = _compile(tables.compiled_degrees, tables.series, tables.directivity.shape[1] - 1)
     constants = _constants(tables, oversampling)
 
@@ -86,13 +86,7 @@ def simulate_samples(
         part = samples[first:last].view(np.float32)
         kernel(positions[first:last], reflectivity[first:last], constants, scratch, part)
 
-    bounds = np.linspace(0, n_frames, min(workers, n_frames) + 1).astype(int).tolist()
-    if len(bounds) == 2:
-        run(*bounds)
-    else:
-        with ThreadPoolExecutor(len(bounds) - 1) as pool:
-            list(pool.map(lambda ends: run(*ends), pairwise(bounds)))
-    return samples
+    in_threads(run, len(positions), workers=workers)
 
 
 class _Constants(NamedTuple):
@@ -132,6 +126,7 @@ class _Scratch(NamedTuple):
     present: NDArray[np.int64]  # (slot,): number of the scatterer
 
 
+@lru_cache(maxsize=4)
 def _constants(tables: KernelTables, oversampling: int) -> _Constants:
     n_bins = tables.delay_phases.shape[1]
     return _Constants(

@@ -9,18 +9,18 @@ formulas are spelt out in `simus_reference`.
 from __future__ import annotations
 
 import math
-import os
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ulmpipe.acoustics.baseband import to_samples
-from ulmpipe.acoustics.elevation import elevation_lattice
+from ulmpipe.acoustics.elevation import count_rows, elevation_lattice
 from ulmpipe.acoustics.kernel_tables import kernel_tables
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import echo_spectrum
 from ulmpipe.acoustics.window import ReceiveWindow, check_echoes_fit
 from ulmpipe.errors import InputError
+from ulmpipe.parallel import count_workers
 
 BACKENDS = ("auto", "reference", "cpu", "gpu")
 LANES = 16  # the fast backends pad the elements to a multiple of this
@@ -41,6 +41,7 @@ def simulate_channel_data(
     oversampling: int = 1,
     backend: str = "auto",
     workers: int | None = None,
+    out: NDArray[np.complex64] | None = None,
 ) -> NDArray[np.complex64]:
     """Simulate what every element receives after every plane wave, as complex baseband samples.
 
@@ -71,10 +72,12 @@ def simulate_channel_data(
     backend : {"auto", "reference", "cpu", "gpu"}
         "auto" takes the GPU if CuPy finds one, else the CPU. "reference" is slow float64; the fast ones agree
         with it to 1e-4 (usually 1e-6), and hand over to it if the window opens within the probe's elevation
-        near field (about 3 mm for an L22-14v), where their table of the elevation factor ends.
+        near field (about 2 mm for an L22-14v), where their table of the elevation factor ends.
     workers : int, optional
         Threads of the CPU backend and the Fourier transform; default: the cores of this process. The result
         does not depend on it.
+    out : ndarray, optional
+        Contiguous memory for the result: new memory costs as much time as the simulation of some bubbles.
 
     Returns
     -------
@@ -101,21 +104,26 @@ def simulate_channel_data(
     check_echoes_fit(window, places, probe, transmit, speed_of_sound=speed_of_sound)
 
     shape = (len(places), len(transmit.angles), probe.n_elements, n_samples * oversampling)
+    samples = np.empty(shape, dtype=np.complex64) if out is None else out
+    if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.c_contiguous:
+        raise InputError(f"out: {samples.dtype} {samples.shape}, expected contiguous complex64 {shape}")
     absent = ~(np.isfinite(places).all(axis=-1) & (places[..., 2] >= 0))
     if absent.all():
-        return np.zeros(shape, dtype=np.complex64)
-    workers = workers or int(os.environ.get("NUMBA_NUM_THREADS", "0")) or os.cpu_count() or 1
-    chosen = _choose_backend(backend)
+        samples[...] = 0
+        return samples
+    workers = count_workers(workers)
+    chosen = choose_backend(backend)
     n_lanes = LANES * math.ceil(probe.n_elements / LANES)
     lattice = elevation_lattice(probe, transmit, window, n_lanes, speed_of_sound)
     if chosen == "reference" or lattice is None:
         spectra = _reference_spectra(
             places, strengths, probe, transmit, window, speed_of_sound=speed_of_sound, attenuation=attenuation
         )
-        return to_samples(spectra, oversampling, workers=workers)
+        samples[...] = to_samples(spectra, oversampling, workers=workers)
+        return samples
 
     tables = kernel_tables(
-        float(np.max(np.abs(places[..., 1]), where=~absent, initial=0.0)),
+        count_rows(float(np.max(np.abs(places[..., 1]), where=~absent, initial=0.0)), lattice),
         lattice,
         probe,
         transmit,
@@ -127,10 +135,14 @@ def simulate_channel_data(
     if chosen == "gpu":
         from ulmpipe.acoustics import kernels_gpu
 
-        return kernels_gpu.simulate_samples(places, strengths, tables, oversampling=oversampling)
-    from ulmpipe.acoustics import kernels_cpu
+        samples[...] = kernels_gpu.simulate_samples(places, strengths, tables, oversampling=oversampling)
+    else:
+        from ulmpipe.acoustics import kernels_cpu
 
-    return kernels_cpu.simulate_samples(places, strengths, tables, oversampling=oversampling, workers=workers)
+        kernels_cpu.simulate_samples(
+            places, strengths, tables, oversampling=oversampling, workers=workers, samples=samples
+        )
+    return samples
 
 
 def _scene(
@@ -158,7 +170,8 @@ def _scene(
     return places, np.ascontiguousarray(np.broadcast_to(strengths, (n_frames, n_bubbles)), dtype=np.complex64)
 
 
-def _choose_backend(backend: str) -> str:
+def choose_backend(backend: str) -> str:
+    """What "auto" means here; refuses a backend that is not there."""
     if backend not in BACKENDS:
         raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
     if backend in ("auto", "gpu"):

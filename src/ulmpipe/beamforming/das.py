@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+from ulmpipe.parallel import count_workers
 
 if TYPE_CHECKING:
     from ulmpipe.acoustics.probe import PlaneWaves, Probe
@@ -70,7 +71,8 @@ class Scan:
     interpolation_filter: NDArray[np.float32]
 
 
-Kernel = Callable[[NDArray[np.complex64], Scan, NDArray[np.complex64]], None]
+# (data, scan, image, threads): fills the image
+Kernel = Callable[[NDArray[np.complex64], Scan, NDArray[np.complex64], int], None]
 
 
 def delay_and_sum(
@@ -87,6 +89,7 @@ def delay_and_sum(
     apodization: str = "rectangular",
     oversampling: int = 4,
     backend: str = "auto",
+    workers: int | None = None,
 ) -> NDArray[np.complex64]:
     """Beamform channel IQ by delay-and-sum; sum over the receive aperture, mean over the angles.
 
@@ -119,6 +122,8 @@ def delay_and_sum(
         Band-limited (windowed-sinc) refinement before the linear interpolation; 1 if the data already are.
     backend
         "cpu", "gpu", or "auto": the GPU where there is one.
+    workers
+        Threads of the CPU; default: those that this process was given.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def delay_and_sum(
         interpolation_filter=interpolation_filter(oversampling),
     )
     if data.shape[0]:
-        kernel(data, scan, image)
+        kernel(data, scan, image, count_workers(workers))
     return image.reshape(-1, *grid.shape)
 
 

@@ -29,15 +29,15 @@ from ulmpipe.lanes import (
     spread,
     square_root,
     store,
-    total,
     transpose,
 )
+from ulmpipe.parallel import in_threads
 
 if TYPE_CHECKING:
     from ulmpipe.beamforming.das import Scan
 
 BLOCK_SIDE = 32  # pixels: a block's sums stay in a core's own cache
-TILES = 8  # of sixteen frames, in a task
+FRAMES = 8 * LANES  # of a task
 GROUP = 4  # channels added to a pixel at once: fewer trips of its sums
 PAIR = 2 * LANES  # real, then imaginary parts of sixteen frames
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -64,10 +64,16 @@ class _Geometry(NamedTuple):
     taper: float
 
 
-def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64]) -> None:
+def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64], workers: int) -> None:
     """Fill image (frame, pixel) from data (frame, angle, element, sample); see `das.delay_and_sum`."""
-    samples = data.view(np.float32)
-    _beamform_blocks(samples, scan.interpolation_filter, _geometry(scan), image.view(np.float32))
+    samples, taps, pixels = data.view(np.float32), scan.interpolation_filter, image.view(np.float32)
+    geometry = _geometry(scan)
+
+    def run(first: int, last: int) -> None:
+        _beamform_tasks(samples, taps, geometry, first, last, pixels)
+
+    n_blocks = geometry.block_start.size - 1
+    in_threads(run, -(-len(data) // FRAMES) * n_blocks, workers=workers)
 
 
 def _geometry(scan: Scan) -> _Geometry:
@@ -114,21 +120,19 @@ def _aligned(memory):  # type: ignore[no-untyped-def]
     return memory[first : first + memory.size - LANES]
 
 
-@numba.njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def _beamform_blocks(data, taps, geometry, image):  # type: ignore[no-untyped-def]
+@numba.njit(**OPTIONS)
+def _beamform_tasks(data, taps, geometry, first_task, last_task, image):  # type: ignore[no-untyped-def]
     n_blocks = geometry.block_start.size - 1
-    n_together = TILES * LANES
-    n_parts = (data.shape[0] + n_together - 1) // n_together
-    for task in numba.prange(n_parts * n_blocks):
-        first_frame = (task // n_blocks) * n_together
+    for task in range(first_task, last_task):
+        first_frame = (task // n_blocks) * FRAMES
         block = task % n_blocks
         _beamform_block(
-            data[first_frame : first_frame + n_together],
+            data[first_frame : first_frame + FRAMES],
             taps,
             geometry,
             geometry.block_start[block],
             geometry.block_start[block + 1],
-            image[first_frame : first_frame + n_together],
+            image[first_frame : first_frame + FRAMES],
         )
 
 

@@ -166,7 +166,9 @@ def _phase(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
     return phase
 
 
-def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64]) -> None:
+def beamform(
+    data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64], _workers: int = 1
+) -> None:
     """Fill image (frame, pixel) from data (frame, angle, element, sample); see `das.delay_and_sum`.
 
     All delay tables stay on the device: 12 bytes per element and pixel.

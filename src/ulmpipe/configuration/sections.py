@@ -196,6 +196,9 @@ class Beamforming(_Section):
 
     pixel: Positive = Field(description="m")
     f_number: NotNegative = Field(description="receive aperture; 0 is the full aperture")
+    apodization: Literal["rectangular", "tukey", "hann"] = Field(
+        description="window over the receive aperture; tukey tapers its outer half"
+    )
     oversampling: Count = Field(description="of the IQ samples before linear interpolation")
 
 

@@ -93,6 +93,11 @@ def noise_of(parameters: Parameters, *, n_samples: int) -> dict[str, Any]:
     return {"root_mean_square": level, "response": response}
 
 
+def focusing(parameters: Parameters) -> dict[str, Any]:
+    """Keyword arguments of beamforming alone."""
+    return {name: parameters["beamforming"][name] for name in ("f_number", "apodization", "oversampling")}
+
+
 def window_of(
     parameters: Parameters,
     *,

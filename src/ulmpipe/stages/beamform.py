@@ -10,7 +10,7 @@ from ulmpipe.beamforming.das import delay_and_sum
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_block
 from ulmpipe.progress import progress
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._scan import probe_of, receiving, square_grid, transmit_of
+from ulmpipe.stages._scan import focusing, probe_of, receiving, square_grid, transmit_of
 
 
 def run(parameters: Parameters, *, channel_data: Path, iq: Path) -> None:
@@ -43,7 +43,6 @@ def run(parameters: Parameters, *, channel_data: Path, iq: Path) -> None:
                 probe_of(scan),
                 transmit_of(scan),
                 start_time=scan["start_time"],
-                f_number=image["f_number"],
-                oversampling=image["oversampling"],
+                **focusing(parameters),
                 **receiving(scan),
             )

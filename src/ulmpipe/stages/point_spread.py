@@ -7,7 +7,7 @@ from pathlib import Path
 from ulmpipe.beamforming.point_spread import point_spread_function
 from ulmpipe.io.stores import new_array, new_store, provenance
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._scan import carrier_wavenumber, probe_of, simulating, transmit_of, window_of
+from ulmpipe.stages._scan import carrier_wavenumber, focusing, probe_of, simulating, transmit_of, window_of
 
 
 def run(parameters: Parameters, *, point_spread: Path) -> None:
@@ -32,8 +32,7 @@ def run(parameters: Parameters, *, point_spread: Path) -> None:
         wavenumber=wavenumber,
         start_time=start_time,
         n_samples=n_samples,
-        f_number=image["f_number"],
-        oversampling=image["oversampling"],
+        **focusing(parameters),
         **simulating(parameters),
     )
     with new_store(point_spread, provenance=provenance("point_spread", parameters)) as store:

@@ -33,6 +33,7 @@ from ulmpipe.stages._bubbles import PER_MM3, read_bubbles, read_reflectivity
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import (
     fine_axis,
+    focusing,
     noise_of,
     probe_of,
     receiving,
@@ -127,7 +128,7 @@ def _blocks(
 def _place(parameters: Parameters, group: int) -> _Placement:
     rng = generator(parameters["seed"], "placement", parameters["name"], group)
     probe, transmit, training = probe_of(parameters), transmit_of(parameters), parameters["training_set"]
-    image, pixel, tissue = parameters["beamforming"], parameters["beamforming"]["pixel"], parameters["tissue"]
+    pixel, tissue = parameters["beamforming"]["pixel"], parameters["tissue"]
     rotation = random_rotation(rng)
     lateral = rng.uniform(-1, 1) * training["lateral_offset"]
     depth = probe.elevation_focus + rng.uniform(-1, 1) * training["depth_offset"]
@@ -153,8 +154,7 @@ def _place(parameters: Parameters, group: int) -> _Placement:
         transmit=transmit,
         start_time=start_time,
         n_samples=n_samples,
-        f_number=image["f_number"],
-        oversampling=image["oversampling"],
+        **focusing(parameters),
         **simulating(parameters),
     )
     motion = random_motion(
@@ -184,8 +184,7 @@ def _place(parameters: Parameters, group: int) -> _Placement:
         probe,
         transmit,
         start_time=start_time,
-        f_number=image["f_number"],
-        oversampling=image["oversampling"],
+        **focusing(parameters),
         **receiving(parameters),
     )
     return _Placement(rotation, centre, box, grid, motion, tissue_images, noise_images, simulate)
