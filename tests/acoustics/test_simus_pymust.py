@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymust_simus import pymust_echoes
 
 from ulmpipe.acoustics import PlaneWaves, Probe, named_probe, simulate_channel_data
 from ulmpipe.acoustics.simus_reference import echo_spectrum
-
-pymust = pytest.importorskip("pymust")
 
 FREQUENCY = 15.625e6
 SPEED = 1540.0
@@ -25,33 +24,6 @@ REFERENCE = Path(
 
 def probe_of(bandwidth: float, baffle: str = "soft") -> Probe:
     return named_probe("L22-14v", n_elements=64, bandwidth=bandwidth, baffle=baffle)
-
-
-def pymust_rf(
-    positions: np.ndarray,
-    reflectivity: np.ndarray,
-    probe: Probe,
-    transmit: PlaneWaves,
-    *,
-    attenuation: float,
-    own_directivity: bool,
-) -> np.ndarray:
-    """RF of the first wave, (element, time), scaled to our amplitude."""
-    param = pymust.utils.Param()
-    param.fc, param.fs, param.c = probe.center_frequency, RF_RATE, SPEED
-    param.pitch, param.width, param.height = probe.pitch, probe.width, probe.height
-    param.focus, param.Nelements = probe.elevation_focus, probe.n_elements
-    param.bandwidth, param.baffle = 100 * probe.bandwidth, probe.baffle
-    param.TXnow, param.attenuation = transmit.n_cycles, attenuation
-    param.radius = np.inf
-    options = pymust.utils.Options()
-    options.FrequencyStep = 0.1
-    options.FullFrequencyDirectivity = own_directivity
-    delays = transmit.delays(probe, speed_of_sound=SPEED)[:1]
-    x, y, z = (np.ascontiguousarray(column)[None, :] for column in positions.T)
-    rf, spectrum = pymust.simus(x, y, z, reflectivity[None, :], delays, param, options)
-    step = 2 * probe.center_frequency / (len(spectrum) - 1)
-    return np.asarray(rf).T * RF_RATE / step
 
 
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -82,14 +54,15 @@ def test_rf_agrees_with_pymust(scene: tuple, own_directivity: bool) -> None:
     transmit = PlaneWaves(angles=(math.radians(degrees),), transmit_frequency=FREQUENCY, n_cycles=3)
     positions = np.array(millimetres) * 1e-3
     reflectivity = np.linspace(1.0, 0.6, len(positions))
-    expected = pymust_rf(
+    expected = pymust_echoes(
         positions,
         reflectivity,
         probe,
         transmit,
+        speed_of_sound=SPEED,
         attenuation=attenuation,
         own_directivity=own_directivity,
-    )
+    ).radio_frequency
     n_samples = math.floor(WINDOW_LENGTH * 2 * FREQUENCY)
     # The band of the baseband signal is all of 0 to 2 fc, as in PyMUST, so that the RF can be compared.
     baseband = simulate_channel_data(
