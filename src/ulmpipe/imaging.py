@@ -10,7 +10,7 @@ from ulmpipe.acoustics.simus import choose_backend, simulate_channel_data
 from ulmpipe.beamforming.das import Grid, delay_and_sum
 from ulmpipe.parallel import count_workers, in_threads
 
-FRAMES_AT_A_TIME = 64
+FRAMES_AT_A_TIME = 32
 
 
 def simulate_image(

@@ -11,7 +11,7 @@ import pytest
 
 from ulmpipe.acoustics import PlaneWaves, Probe
 from ulmpipe.acoustics import kernels_gpu as acoustics_gpu
-from ulmpipe.acoustics.elevation import elevation_lattice
+from ulmpipe.acoustics.elevation import count_rows, elevation_lattice
 from ulmpipe.acoustics.kernel_tables import kernel_tables
 from ulmpipe.acoustics.window import ReceiveWindow
 from ulmpipe.beamforming import kernels_gpu as beamforming_gpu
@@ -47,7 +47,7 @@ def acoustics_macros(n_elements: int, width: float, start_time: float, n_samples
     lattice = elevation_lattice(probe, TRANSMIT, window, n_elements, SPEED)
     assert lattice is not None
     tables = kernel_tables(
-        0.3e-3,
+        count_rows(0.3e-3, lattice),
         lattice,
         probe,
         TRANSMIT,

@@ -69,12 +69,10 @@ def places(n_bubbles: int, seed: int = 0, n_frames: int = 1) -> np.ndarray:
     return rng.uniform(-0.5e-3, 0.5e-3, (n_frames, n_bubbles, 3)) + np.array([0, 0, 8e-3])
 
 
-NAN_ALONE = (
-    "the CPU kernel's fast arithmetic takes a NaN in x or y alone for present: all its samples are NaN"
-)
-WARNS = "echo_times multiplies inf by 0: the right answer, with a RuntimeWarning"
 ABSENT = [
     (np.nan, np.nan, np.nan),
+    (np.nan, 0.0, 8e-3),
+    (0.0, np.nan, 8e-3),
     (0.0, 0.0, np.nan),
     (np.nan, 0.0, -1e-3),
     (0.0, 0.0, -1e-9),
@@ -82,24 +80,15 @@ ABSENT = [
     (5.0, 5.0, -1.0),
     (np.inf, 0.0, 8e-3),
     (-np.inf, 0.0, 8e-3),
-]
-FAULTS = {
-    ("cpu", (np.nan, 0.0, 8e-3)): NAN_ALONE,
-    ("cpu", (0.0, np.nan, 8e-3)): NAN_ALONE,
-    ("reference", (np.nan, 0.0, 8e-3)): None,
-    ("reference", (0.0, np.nan, 8e-3)): None,
-} | {
-    (backend, place): WARNS
-    for backend in BACKENDS
-    for place in [(0.0, np.inf, 8e-3), (0.0, -np.inf, 8e-3), (0.0, 0.0, np.inf), (0.0, 0.0, -np.inf)]
-}
-ABSENT_CASES = [(backend, place) for backend in BACKENDS for place in ABSENT] + [
-    pytest.param(*case, marks=pytest.mark.xfail(reason=reason) if reason else ())
-    for case, reason in FAULTS.items()
+    (0.0, np.inf, 8e-3),
+    (0.0, -np.inf, 8e-3),
+    (0.0, 0.0, np.inf),
+    (0.0, 0.0, -np.inf),
 ]
 
 
-@pytest.mark.parametrize(("backend", "absent"), ABSENT_CASES)
+@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("place", [0, 4, 9])
 def test_an_absent_bubble_changes_no_bit_wherever_it_stands(backend: str, absent: tuple, place: int) -> None:
     present = places(9)
@@ -266,24 +255,12 @@ def test_a_window_of_one_sample_that_holds_a_short_pulse_is_simulated() -> None:
     # One element, a pulse of a third of a period: the whole echo lasts less than one slow sample.
     waves = PlaneWaves(angles=(0.0,), transmit_frequency=15e6, n_cycles=0.3)
     position, delay = [[[0.0, 0.0, 8e-3]]], 2 * 8e-3 / SPEED
-    slow = {"sampling_frequency": 5e6, "n_samples": 1, "start_time": delay - 0.1e-6}
+    slow = {"sampling_frequency": 1e6, "n_samples": 1, "start_time": delay - 0.5e-6}
     found = assert_backends_agree(position, probe=probe_of(1), waves=waves, **slow)
     assert found.shape == (1, 1, 1, 1)
 
 
-FAR = pytest.mark.xfail(reason="so far off the plane the elevation table is exact to 2e-4 of an echo in it")
-
-
-@pytest.mark.parametrize(
-    "y",
-    [
-        1e-3,
-        2e-3,
-        pytest.param(3e-3, marks=FAR),
-        pytest.param(5e-3, marks=FAR),
-        pytest.param(-5e-3, marks=FAR),
-    ],
-)
+@pytest.mark.parametrize("y", [1e-3, 2e-3, 5e-3, -5e-3])
 def test_far_off_the_plane_the_backends_agree(y: float) -> None:
     assert_backends_agree([[[0.0, 0.0, 8e-3], [0.1e-3, y, 8e-3]]], n_samples=160)
 

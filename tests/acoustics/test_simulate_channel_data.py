@@ -24,7 +24,7 @@ WINDOW = {
     "speed_of_sound": SPEED,
 }
 RECEIVE = ("start_time", "n_samples", "sampling_frequency", "demodulation_frequency")
-WIDE = {**WINDOW, "start_time": 8.9e-6, "n_samples": 104}
+WIDE = {**WINDOW, "start_time": 8.7e-6, "n_samples": 104}
 
 
 def simulate(positions, reflectivity, probe=PROBE, waves=WAVES, **settings) -> np.ndarray:

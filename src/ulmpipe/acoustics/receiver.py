@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus import simulate_channel_data
 from ulmpipe.acoustics.simus_reference import probe_spectrum
-from ulmpipe.acoustics.window import echo_times
+from ulmpipe.acoustics.window import echo_times, ringing_time
 
 
 def receive_window(
@@ -48,8 +48,7 @@ def receive_window(
     )
     box = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
     earliest, latest = echo_times(box[None, None], probe, transmit, speed_of_sound=speed_of_sound)
-    # the probe's response lengthens the pulse by a few periods
-    margin = transmit.n_cycles / transmit.transmit_frequency + 2 / (probe.bandwidth * probe.center_frequency)
+    margin = ringing_time(probe, transmit)
     start_time = max(0.0, earliest - margin)
     return start_time, 8 * math.ceil((latest + margin - start_time) * sampling_frequency / 8)
 

@@ -85,14 +85,15 @@ def echo_times(
     Parameters
     ----------
     positions : ndarray, shape (frame, 1 or angle, scatterer, 3)
-        m; NaN and z < 0 count as absent.
+        m; what is not finite or at z < 0 counts as absent.
 
     Returns
     -------
     earliest, latest : float
         (inf, -inf) if no scatterer is present.
     """
-    x, y, z = positions[..., 0], positions[..., 1], positions[..., 2]
+    here = np.isfinite(positions).all(axis=-1) & (positions[..., 2] >= 0)
+    x, y, z = np.moveaxis(np.where(here[..., None], positions, 0.0), -1, 0)
     edge = probe.element_positions[-1]
     sine = np.sin(transmit.angles)[:, None]
     tangent = np.tan(transmit.angles)[:, None]
@@ -106,10 +107,15 @@ def echo_times(
     slowest = np.maximum(arrival(np.full_like(x, -edge)), arrival(np.full_like(x, edge))) - first_to_fire
     nearest = np.hypot(np.maximum(np.abs(x) - edge, 0), distance)
     farthest = np.hypot(np.abs(x) + edge, distance)
-    present = np.broadcast_to(np.isfinite(distance) & np.isfinite(x) & (z >= 0), fastest.shape)
+    present = np.broadcast_to(here, fastest.shape)
     earliest = np.min(fastest + nearest, where=present, initial=np.inf) / speed_of_sound
     latest = np.max(slowest + farthest, where=present, initial=-np.inf) / speed_of_sound
     return float(earliest), float(latest)
+
+
+def ringing_time(probe: Probe, transmit: PlaneWaves) -> float:
+    """Time around an echo's centre in which it rings: the burst, and two periods of the probe's bandwidth, s."""
+    return transmit.pulse_duration + 2 / (probe.bandwidth * probe.center_frequency)
 
 
 def check_echoes_fit(
@@ -124,8 +130,8 @@ def check_echoes_fit(
     earliest, latest = echo_times(positions, probe, transmit, speed_of_sound=speed_of_sound)
     if earliest > latest:
         return
-    half_pulse = transmit.pulse_duration / 2
-    needed_start, needed_end = max(earliest - half_pulse, 0.0), latest + half_pulse
+    ringing = ringing_time(probe, transmit)
+    needed_start, needed_end = max(earliest - ringing, 0.0), latest + ringing
     tolerance = 1e-6 / window.sampling_frequency
     if window.start_time > needed_start + tolerance or window.end_time < needed_end - tolerance:
         start = min(window.start_time, needed_start)

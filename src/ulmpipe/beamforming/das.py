@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +24,8 @@ from ulmpipe.parallel import count_workers
 if TYPE_CHECKING:
     from ulmpipe.acoustics.probe import PlaneWaves, Probe
 
-INTERPOLATION_TAPS = 16  # of the windowed sinc; longer no longer changes the image
-KAISER_SHAPE = 5.0
+INTERPOLATION_TAPS = 20
+EDGE_WEIGHT = 1e-3  # of the edges of the band, over that of its middle
 TAPERS = {"rectangular": 0.0, "tukey": 0.5, "hann": 1.0}  # part of the aperture that is tapered
 
 
@@ -95,8 +96,8 @@ def delay_and_sum(
 
     The image at p is the mean over angles a of the sum over elements e of s_ae(tau)·exp(i 2 pi f_d tau), with
     tau = (x sin a + z cos a)/c - min_e(x_e sin a)/c + |p - p_e|/c: time runs from the first element to fire.
-    The phase is that of the analytic RF image. s is interpolated linearly after oversampling: 0.3 % of the
-    image is lost for IQ at 100 % bandwidth oversampled four times, 5 % when it is not oversampled at all.
+    The phase is that of the analytic RF image. s is interpolated linearly after oversampling: an error of
+    0.3 % of the image for IQ at 100 % bandwidth oversampled four times, 5 % when it is not oversampled at all.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def delay_and_sum(
     apodization
         Window over the receive aperture: "rectangular", "tukey" (tapered over its outer half) or "hann".
     oversampling
-        Band-limited (windowed-sinc) refinement before the linear interpolation; 1 if the data already are.
+        Band-limited refinement before the linear interpolation; 1 if the data already are.
     backend
         "cpu", "gpu", or "auto": the GPU where there is one.
     workers
@@ -169,17 +170,29 @@ def delay_and_sum(
     return image.reshape(-1, *grid.shape)
 
 
+@lru_cache(maxsize=4)
 def interpolation_filter(oversampling: int) -> NDArray[np.float32]:
-    """Polyphase filter (phase, tap): a Kaiser-windowed sinc of unit sum, phase 0 the identity.
+    """Polyphase filter (phase, tap) whose samples, interpolated linearly, come nearest to the signal.
 
-    Fine sample q j + phase is the sum over taps of coarse sample j + tap - n_taps/2 + 1. Unlike zero-padding
-    the spectrum it does not wrap the record's end to its start, and costs nothing where no pixel looks.
+    Fine sample q j + phase is the sum over taps of coarse sample j + tap - n_taps/2 + 1. Least squares over the
+    band of the samples, its edges counting less, since a probe sends little there. What the linear interpolation
+    takes off a frequency on average over its positions is put on beforehand: from position m between two fine
+    samples, exp(i w m) becomes 1 - m + m exp(i w), so that the best gain is sinc²(w/2) / ((2 + cos w)/3). This
+    halves its error. Unlike zero-padding the spectrum it does not wrap the record's end to its start, and costs
+    nothing where no pixel looks.
     """
-    phase = np.arange(oversampling)[:, None] / oversampling
-    offset = np.arange(INTERPOLATION_TAPS) - INTERPOLATION_TAPS // 2 + 1 - phase
-    inside = np.maximum(0.0, 1.0 - (offset / (INTERPOLATION_TAPS / 2)) ** 2)
-    taps = np.sinc(offset) * np.i0(KAISER_SHAPE * np.sqrt(inside)) * (inside > 0)
-    return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True), dtype=np.float32)
+    if oversampling == 1:
+        return np.ones((1, 1), dtype=np.float32)
+    frequency = np.linspace(-0.5, 0.5, 513)  # cycles per coarse sample
+    weight = np.cos(np.pi * frequency) ** 4 + EDGE_WEIGHT
+    fine = 2 * np.pi * frequency / oversampling
+    gain = np.sinc(fine / (2 * np.pi)) ** 2 / ((2 + np.cos(fine)) / 3)
+    offset = np.arange(INTERPOLATION_TAPS) - INTERPOLATION_TAPS // 2 + 1
+    waves = np.exp(2j * np.pi * frequency[:, None] * offset)
+    wanted = gain[:, None] * np.exp(1j * fine[:, None] * np.arange(oversampling))
+    normal = (waves.conj().T @ (weight[:, None] * waves)).real
+    taps = np.linalg.solve(normal, (waves.conj().T @ (weight[:, None] * wanted)).real)
+    return np.ascontiguousarray(taps.T, dtype=np.float32)
 
 
 def _kernel(backend: str) -> Kernel:

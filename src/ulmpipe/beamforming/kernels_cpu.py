@@ -292,13 +292,11 @@ def _refine(samples, taps, first_row, last_row, coarse, fine, base):  # type: ig
     for row in range(first_row, last_row + 1):
         at = (row // oversampling - lead - first_sample) * PAIR
         phase, to = row % oversampling, base + (row - first_row) * PAIR
-        if phase == 0:
-            store(fine, to, load(source, at + lead * PAIR))
-            store(fine, to + LANES, load(source, at + lead * PAIR + LANES))
-        elif oversampling != 4 or row + 3 - phase > last_row or (phase > 1 and row - phase < first_row):
+        first_of_four = row - phase
+        if oversampling != 4 or first_of_four < first_row or first_of_four + 3 > last_row:
             _interpolate(source, at, weights, phase * n_taps, n_taps, fine, to)
-        elif phase == 1:
-            _interpolate_three(source, at, weights, n_taps, fine, to)
+        elif phase == 0:
+            _interpolate_four(source, at, weights, n_taps, fine, to)
 
 
 @numba.njit(**OPTIONS)
@@ -314,22 +312,26 @@ def _interpolate(source, at, weights, phase, n_taps, fine, to):  # type: ignore[
 
 
 @numba.njit(**OPTIONS)
-def _interpolate_three(source, at, weights, n_taps, fine, to):  # type: ignore[no-untyped-def]
-    """The three rows between two samples oversampled four times; in the order of `_interpolate`, to the last bit."""
-    re_1, im_1, re_2, im_2 = spread(ZERO), spread(ZERO), spread(ZERO), spread(ZERO)
-    re_3, im_3 = spread(ZERO), spread(ZERO)
+def _interpolate_four(source, at, weights, n_taps, fine, to):  # type: ignore[no-untyped-def]
+    """The four rows of a sample oversampled four times; sums in the order of `_interpolate`, to the last bit."""
+    re_0, im_0, re_1, im_1 = spread(ZERO), spread(ZERO), spread(ZERO), spread(ZERO)
+    re_2, im_2, re_3, im_3 = spread(ZERO), spread(ZERO), spread(ZERO), spread(ZERO)
     for tap in range(n_taps):
         re, im = load(source, at + tap * PAIR), load(source, at + tap * PAIR + LANES)
-        w_1, w_2, w_3 = weights[n_taps + tap], weights[2 * n_taps + tap], weights[3 * n_taps + tap]
+        w_0, w_1 = weights[tap], weights[n_taps + tap]
+        w_2, w_3 = weights[2 * n_taps + tap], weights[3 * n_taps + tap]
+        re_0, im_0 = re_0 + re * w_0, im_0 + im * w_0
         re_1, im_1 = re_1 + re * w_1, im_1 + im * w_1
         re_2, im_2 = re_2 + re * w_2, im_2 + im * w_2
         re_3, im_3 = re_3 + re * w_3, im_3 + im * w_3
-    store(fine, to, re_1)
-    store(fine, to + LANES, im_1)
-    store(fine, to + PAIR, re_2)
-    store(fine, to + PAIR + LANES, im_2)
-    store(fine, to + 2 * PAIR, re_3)
-    store(fine, to + 2 * PAIR + LANES, im_3)
+    store(fine, to, re_0)
+    store(fine, to + LANES, im_0)
+    store(fine, to + PAIR, re_1)
+    store(fine, to + PAIR + LANES, im_1)
+    store(fine, to + 2 * PAIR, re_2)
+    store(fine, to + 2 * PAIR + LANES, im_2)
+    store(fine, to + 3 * PAIR, re_3)
+    store(fine, to + 3 * PAIR + LANES, im_3)
 
 
 @numba.njit(**OPTIONS)

@@ -36,7 +36,7 @@ extern "C" __global__ void refine(const float2* data, const float* taps, int ove
     const int sample = row / oversampling, phase = row - sample * oversampling;
     const float2* source = data + channel * n_samples;
     float2 sum = make_float2(0.0f, 0.0f);
-    if (phase == 0) {
+    if (oversampling == 1) {
         if (sample < n_samples) sum = source[sample];
     } else {
         for (int tap = 0; tap < n_taps; ++tap) {
