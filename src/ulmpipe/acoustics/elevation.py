@@ -1,6 +1,6 @@
 """Table of the elevation factor G for the fast backends.
 
-G (`simus_reference.elevation_factor`) is a sum of exponentials of y², and smooth in the distance r. The table
+G (`simus_reference.elevation_beams`) is a sum of exponentials of y², and smooth in the distance r. The table
 has uniform rows in y², interpolated by six-point Lagrange weights, and in each row polynomials in 1/r, of just
 the degree that the row needs: 4 near the image plane, more far from it. A polynomial holds for a whole array's
 distances to a bubble, or, where the window opens near the probe, for those of sixteen neighbouring elements; next
@@ -12,15 +12,17 @@ bubble does not depend on what is simulated with it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
-from ulmpipe.acoustics.simus_reference import GAUSSIAN_WIDTHS, elevation_factor
+from ulmpipe.acoustics.simus_reference import elevation_beams
 from ulmpipe.acoustics.window import ReceiveWindow
 
 STENCIL = 6  # rows that an interpolation reads
@@ -29,7 +31,7 @@ ROW_EXPONENT = 0.3  # largest change of an exponent from row to row: interpolati
 TOLERANCE = 3e-5  # of the polynomials, relative to the largest |G| of the same row and interval
 POWER_DEGREES = (4, 5, 6, 8, 12)  # that the kernels are compiled for
 SERIES_DEGREES = (6, 10, 14, 20, 30)
-N_POINTS = 40  # of a polynomial before it is cut to one of these degrees
+N_POINTS = 40  # of a series before it is cut to one of these degrees; half as many of a polynomial
 INTERVAL_RATIO = 1.15  # of the least distances of neighbouring intervals
 SMALL_TILE = 16  # elements, where one polynomial cannot serve the whole array
 
@@ -96,8 +98,11 @@ def elevation_lattice(
         lattice = Lattice(tile, series, row_step, lower, upper)
         highest = lattice.degrees[-1]
         if all(
-            _degrees(_series(elevation**2, some, lattice, probe), allowance * TOLERANCE).max() <= highest
-            for elevation, allowance in ((0.0, 1), (probe.height / 3, 1), (probe.height / 1.5, 10))
+            _degrees(series_at, allowance * TOLERANCE).max() <= highest
+            for series_at, allowance in (
+                (next(_series(elevation**2, 0.0, some, lattice, probe)), allowance)
+                for elevation, allowance in ((0.0, 1), (probe.height / 3, 1), (probe.height / 1.5, 10))
+            )
         ):
             return lattice
     return None
@@ -137,8 +142,9 @@ def elevation_table(
         return ones, np.zeros((n_rows, 1), dtype=np.int64)
     wavenumber = 2 * np.pi * window.frequencies / speed_of_sound
     # rows beyond the last make its degree independent of where the table ends
-    squares = (np.arange(n_rows + STENCIL) - ROWS_BELOW) * lattice.row_step
-    series = np.stack([_series(square, wavenumber, lattice, probe) for square in squares])
+    below = -ROWS_BELOW * lattice.row_step
+    rows = _series(below, lattice.row_step, wavenumber, lattice, probe)
+    series = np.stack(list(islice(rows, n_rows + STENCIL)))
     needed = np.minimum(_degrees(series, TOLERANCE), lattice.degrees[-1])
     needed = np.stack([needed[row : row + STENCIL].max(axis=0) for row in range(n_rows)])
     series = series[:n_rows]
@@ -160,25 +166,25 @@ def elevation_table(
 
 
 def _steepest_exponent(wavenumber: float, nearest: float, farthest: float, probe: Probe) -> float:
-    """Largest |d exponent / d y²| of the four Gaussian beams, rad/m²."""
-    r = np.geomspace(nearest, farthest, 200)[:, None]
-    t = 1 / (
-        0.5j * wavenumber * (1 / probe.elevation_focus - 1 / r) + GAUSSIAN_WIDTHS[None, :] / probe.height**2
-    )
-    return float(np.abs(wavenumber**2 * t / (4 * r**2) - 0.5j * wavenumber / r).max())
+    """Largest |d exponent / d y²| of the Gaussian beams, rad/m²."""
+    _, exponent = elevation_beams(wavenumber, np.geomspace(nearest, farthest, 200), probe)
+    return float(np.abs(exponent).max())
 
 
 def _series(
-    squared_elevation: float, wavenumber: NDArray[np.float64], lattice: Lattice, probe: Probe
-) -> NDArray[np.complex128]:
-    """Chebyshev series in u of the conjugate of G, shape (interval, order, frequency); y² may be negative."""
-    angle = np.pi * (np.arange(N_POINTS) + 0.5) / N_POINTS
+    first: float, step: float, wavenumber: NDArray[np.float64], lattice: Lattice, probe: Probe
+) -> Iterator[NDArray[np.complex128]]:
+    """Chebyshev series in u, (interval, order, frequency), of the conjugate of G at y² = first, first + step, …"""
+    n_points = N_POINTS if lattice.series else N_POINTS // 2
+    angle = np.pi * (np.arange(n_points) + 0.5) / n_points
     r = lattice.scale[:, None] / (np.cos(angle) - lattice.shift[:, None])
-    elevation = np.emath.sqrt(squared_elevation)
-    values = np.conj(elevation_factor(wavenumber, elevation, r[..., None], probe))
-    to_series = 2 / N_POINTS * np.cos(np.arange(N_POINTS)[:, None] * angle)
+    amplitude, exponent = elevation_beams(wavenumber, r[..., None], probe)
+    beams, ratio = np.conj(amplitude * np.exp(exponent * first)), np.conj(np.exp(exponent * step))
+    to_series = 2 / n_points * np.cos(np.arange(n_points)[:, None] * angle)
     to_series[0] /= 2
-    return np.einsum("op,npf->nof", to_series, values, optimize=True)
+    while True:
+        yield np.einsum("op,npf->nof", to_series, beams.sum(axis=-1), optimize=True)
+        beams *= ratio
 
 
 def _degrees(series: NDArray[np.complex128], tolerance: float) -> NDArray[np.int64]:

@@ -60,14 +60,18 @@ def elevation_factor(
     probe : Probe
         Gives the element height h and the elevation focus R_f.
     """
-    k, y, r = np.asarray(wavenumber), np.asarray(y), np.asarray(distance)
-    curvature = 0.5j * k * (1 / probe.elevation_focus - 1 / r)
-    spread = -((k * y / (2 * r)) ** 2)
-    total = np.zeros(np.broadcast_shapes(curvature.shape, spread.shape), dtype=np.complex128)
-    for amplitude, width in zip(GAUSSIAN_AMPLITUDES, GAUSSIAN_WIDTHS, strict=True):
-        t = 1 / (curvature + width / probe.height**2)
-        total += amplitude * np.sqrt(np.pi * t) * np.exp(spread * t)
-    return total * np.exp(0.5j * k * y**2 / r)
+    amplitude, exponent = elevation_beams(wavenumber, distance, probe)
+    return np.asarray((amplitude * np.exp(exponent * np.asarray(y)[..., None] ** 2)).sum(axis=-1))
+
+
+def elevation_beams(
+    wavenumber: ArrayLike, distance: ArrayLike, probe: Probe
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Amplitudes and exponents, shape (..., beam), of the Gaussian beams: G = Σ amplitude exp(exponent y²)."""
+    k, r = np.asarray(wavenumber)[..., None], np.asarray(distance)[..., None]
+    t = 1 / (0.5j * k * (1 / probe.elevation_focus - 1 / r) + GAUSSIAN_WIDTHS / probe.height**2)
+    amplitude = GAUSSIAN_AMPLITUDES * np.sqrt(np.pi * t)
+    return amplitude, 0.5j * k / r - (k / (2 * r)) ** 2 * t
 
 
 def element_response(
