@@ -36,6 +36,7 @@ from ulmpipe.parallel import in_threads
 if TYPE_CHECKING:
     from ulmpipe.beamforming.das import Scan
 
+PART = 16  # pixels in depth whose samples stay in the nearest cache
 BLOCK_SIDE = 32  # pixels: a block's sums stay in a core's own cache
 FRAMES = 8 * LANES  # of a task
 GROUP = 4  # channels added to a pixel at once: fewer trips of its sums
@@ -106,7 +107,7 @@ def _pixel_blocks(shape: tuple[int, int]) -> list[NDArray[np.int64]]:
     """
     index = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(shape)
     blocks = [
-        block.T.ravel()
+        np.concatenate([part.T.ravel() for part in np.array_split(block, -(-len(block) // PART))])
         for band in np.array_split(index, -(-shape[0] // BLOCK_SIDE), axis=0)
         for block in np.array_split(band, -(-shape[1] // BLOCK_SIDE), axis=1)
     ]
