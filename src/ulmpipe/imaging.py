@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus import choose_backend, simulate_channel_data
 from ulmpipe.beamforming.das import Grid, delay_and_sum
+from ulmpipe.memory import aligned
 from ulmpipe.parallel import count_workers, in_threads
 
 FRAMES_AT_A_TIME = 32
@@ -51,7 +52,7 @@ def simulate_image(
     image = np.empty((n_frames, grid.z.size, grid.x.size), np.complex64)
 
     def run(first_frame: int, last_frame: int) -> None:
-        memory = np.empty((FRAMES_AT_A_TIME, n_angles, probe.n_elements, n_samples), np.complex64)
+        memory = aligned((FRAMES_AT_A_TIME, n_angles, probe.n_elements, n_samples), np.complex64)
         for first in range(first_frame, last_frame, FRAMES_AT_A_TIME):
             part = slice(first, min(first + FRAMES_AT_A_TIME, last_frame))
             channel_data = simulate_channel_data(

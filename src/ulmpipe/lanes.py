@@ -13,22 +13,18 @@ numba's cache on disk does not notice changes in this file.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import lower_builtin, models, register_model
-from numpy.typing import DTypeLike, NDArray
 
 LANES = 16
-CACHE_LINE = 64  # bytes
 
 _IR_TYPES = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 _SUFFIX = {types.float32: f"v{LANES}f32", types.float64: f"v{LANES}f64"}
@@ -95,22 +91,6 @@ for _function, _instruction in (
     (operator.truediv, "fdiv"),
 ):
     _define_operator(_function, _instruction)
-
-
-def aligned(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Zeros whose data begin on a cache line, so that no vector lies across two."""
-    size = math.prod(shape) if isinstance(shape, tuple) else shape
-    n_bytes = size * np.dtype(dtype).itemsize
-    memory = np.zeros(n_bytes + CACHE_LINE, dtype=np.uint8)
-    first = -memory.ctypes.data % CACHE_LINE
-    return memory[first : first + n_bytes].view(dtype).reshape(shape)
-
-
-def aligned_copy(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values, contiguous, beginning on a cache line."""
-    copy = aligned(values.shape, values.dtype)
-    copy[...] = values
-    return copy
 
 
 @intrinsic

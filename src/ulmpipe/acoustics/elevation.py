@@ -32,7 +32,7 @@ TOLERANCE = 3e-5  # of the polynomials, relative to the largest |G| of the same 
 POWER_DEGREES = (4, 5, 6, 8, 12)  # that the kernels are compiled for
 SERIES_DEGREES = (6, 10, 14, 20, 30)
 N_POINTS = 40  # of a series before it is cut to one of these degrees; half as many of a polynomial
-INTERVAL_RATIO = 1.15  # of the least distances of neighbouring intervals
+INTERVAL_RATIO = 1.07  # of the least distances of neighbouring intervals
 SMALL_TILE = 16  # elements, where one polynomial cannot serve the whole array
 
 

@@ -23,8 +23,6 @@ from ulmpipe.acoustics.baseband import subsample_phases, transform_radices, tran
 from ulmpipe.acoustics.kernel_tables import KernelTables
 from ulmpipe.lanes import (
     LANES,
-    aligned,
-    aligned_copy,
     larger,
     load,
     narrow,
@@ -37,6 +35,7 @@ from ulmpipe.lanes import (
     total,
     transpose,
 )
+from ulmpipe.memory import aligned, aligned_copy
 from ulmpipe.parallel import in_threads
 
 BLOCK = 6  # scatterers whose rows stay in the cache together
@@ -199,8 +198,8 @@ def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) ->
 
         for frame in range(n_frames):
             for geometry in range(n_geometries):
-                scratch.received[:] = ZERO
                 begin = 0
+                anew = True  # nothing received yet
                 while begin < n_scatterers:
                     n_block = 0
                     while begin < n_scatterers and n_block < BLOCK:
@@ -265,8 +264,11 @@ def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) ->
                                 _receive(
                                     answers, 2 * bin_here * n_lanes,
                                     echo, 2 * (bin_here * n_shared + wave) * BLOCK, n_block,
-                                    received, wave * n_groups * group_size + to, group_size, n_lanes,
+                                    received, wave * n_groups * group_size + to, group_size, n_lanes, anew,
                                 )  # fmt: skip
+                    anew = anew and n_block == 0
+                if anew:
+                    scratch.received[:] = ZERO
 
                 for wave in range(n_shared):
                     for group in range(n_groups):
@@ -351,12 +353,14 @@ def _pressure(answers, at, fired, fired_at, n_lanes):  # type: ignore[no-untyped
 
 @numba.njit(**OPTIONS)
 def _receive(  # type: ignore[no-untyped-def]
-    answers, answers_at, echo, echo_at, n_block, received, received_at, group_size, n_lanes
+    answers, answers_at, echo, echo_at, n_block, received, received_at, group_size, n_lanes, anew
 ):
     """Add the echoes of a block of scatterers to what every element receives in one bin."""
     for group in range(n_lanes // LANES):
         to = received_at + group * group_size
-        sum_re, sum_im = load(received, to), load(received, to + LANES)
+        sum_re, sum_im = spread(ZERO), spread(ZERO)
+        if not anew:
+            sum_re, sum_im = load(received, to), load(received, to + LANES)
         for slot in range(n_block):
             at = answers_at + slot * _answer_size(n_lanes) + group * LANES
             a_re, a_im = load(answers, at), load(answers, at + n_lanes)

@@ -20,6 +20,7 @@ from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import echo_spectrum
 from ulmpipe.acoustics.window import ReceiveWindow, check_echoes_fit
 from ulmpipe.errors import InputError
+from ulmpipe.memory import aligned
 from ulmpipe.parallel import count_workers
 
 BACKENDS = ("auto", "reference", "cpu", "gpu")
@@ -104,7 +105,7 @@ def simulate_channel_data(
     check_echoes_fit(window, places, probe, transmit, speed_of_sound=speed_of_sound)
 
     shape = (len(places), len(transmit.angles), probe.n_elements, n_samples * oversampling)
-    samples = np.empty(shape, dtype=np.complex64) if out is None else out
+    samples = aligned(shape, np.complex64) if out is None else out
     if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.c_contiguous:
         raise InputError(f"out: {samples.dtype} {samples.shape}, expected contiguous complex64 {shape}")
     absent = ~(np.isfinite(places).all(axis=-1) & (places[..., 2] >= 0))
