@@ -230,7 +230,18 @@ def power_of_two(_context, vector):  # type: ignore[no-untyped-def]
 @intrinsic
 def transpose(_context, source, source_at, source_step, target, target_at, target_step):  # type: ignore[no-untyped-def]
     """Copy a 16 × 16 matrix transposed, from rows `source_step` apart to rows `target_step` apart; float32."""
+    arguments = source, source_at, source_step, target, target_at, target_step
+    return types.none(*arguments), _transposition(past_cache=False)
 
+
+@intrinsic
+def transpose_past_cache(_context, source, source_at, source_step, target, target_at, target_step):  # type: ignore[no-untyped-def]
+    """The same to rows that begin on cache lines and are not soon read: straight to memory, without reading it."""
+    arguments = source, source_at, source_step, target, target_at, target_step
+    return types.none(*arguments), _transposition(past_cache=True)
+
+
+def _transposition(*, past_cache: bool) -> Callable[..., Any]:
     def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
         kind = _ir_type(_SINGLE)
         whole = [
@@ -257,7 +268,11 @@ def transpose(_context, source, source_at, source_step, target, target_at, targe
                 rows[row], rows[row | distance] = (builder.shuffle_vector(*pair, mask) for mask in masks)
         for row in range(LANES):
             index = builder.add(to_at, builder.mul(to_step, ir.Constant(_INT64, row)))
-            builder.store(rows[row], _address(builder, args[3], index, kind)).align = 4
+            stored = builder.store(rows[row], _address(builder, args[3], index, kind))
+            stored.align = 64 if past_cache else 4
+            if past_cache:
+                one = builder.module.add_metadata([ir.Constant(_INT32, 1)])
+                stored.set_metadata("nontemporal", one)
         return context.get_dummy_value()
 
-    return types.none(source, source_at, source_step, target, target_at, target_step), generate
+    return generate

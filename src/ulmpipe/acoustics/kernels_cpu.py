@@ -34,11 +34,13 @@ from ulmpipe.lanes import (
     store,
     total,
     transpose,
+    transpose_past_cache,
 )
 from ulmpipe.memory import aligned, aligned_copy
 from ulmpipe.parallel import in_threads
 
 BLOCK = 6  # scatterers whose rows stay in the cache together
+STREAMED = 4_000_000  # numbers in a result beyond which it is written past the cache
 CHUNK = 4  # frequency bins answered in one go
 RESTART = 48  # frequency bins after which the exponential recursion starts afresh
 # Rows of a scatterer's scratch array, over elements: exp(−ikr) and its step from bin to bin, the argument of
@@ -195,6 +197,14 @@ def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) ->
         directivity, weights = pointer(constants.directivity), constants.spectrum_weights
         twiddles = pointer(constants.twiddles)
         present, degree = scratch.present, scratch.degree
+        oversampling, target, row_length = constants.subsamples.shape[0], pointer(samples), samples.shape[3]
+        # what is too long for the cache is better written past it
+        stream = (
+            samples.size > STREAMED
+            and oversampling == 1
+            and row_length % LANES == 0
+            and samples.ctypes.data % 64 == 0
+        )
 
         for frame in range(n_frames):
             for geometry in range(n_geometries):
@@ -271,14 +281,18 @@ def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) ->
                     scratch.received[:] = ZERO
 
                 for wave in range(n_shared):
+                    row = (frame * samples.shape[1] + geometry * n_shared + wave) * samples.shape[2]
                     for group in range(n_groups):
-                        for q in range(constants.subsamples.shape[0]):
-                            first = (wave * n_groups + group) * group_size
-                            _copy_bins(received, first, constants.subsamples[q], n_bins, work)
-                            result = _inverse_transform(work, n_bins, constants.radices, twiddles)
+                        first = (wave * n_groups + group) * group_size
+                        for q in range(oversampling):
+                            bins, bins_at = received, first
+                            if q > 0:
+                                _turn_bins(received, first, constants.subsamples, q, n_bins, work)
+                                bins, bins_at = work, 0
+                            at = _inverse_transform(bins, bins_at, n_bins, constants.radices, twiddles, work)
                             _write_samples(
-                                work, result, n_bins, group * LANES, q, constants.subsamples.shape[0],
-                                samples[frame, geometry * n_shared + wave],
+                                work, at, n_bins, min(LANES, samples.shape[2] - group * LANES),
+                                target, (row + group * LANES) * row_length, row_length, q, oversampling, stream,
                             )  # fmt: skip
 
     return kernel
@@ -306,7 +320,6 @@ def _responder(degree: int, series: bool, directivity_degree: int) -> Callable[.
         for group in range(n_lanes // LANES):
             at = slot * N_ROWS * n_lanes + group * LANES
             argument, sine2 = load(rows, at + ARGUMENT * n_lanes), load(rows, at + SINE2 * n_lanes)
-            weight = load(rows, at + WEIGHT * n_lanes)
             wave_re, wave_im = load(rows, at + WAVE_RE * n_lanes), load(rows, at + WAVE_IM * n_lanes)
             step_re, step_im = load(rows, at + STEP_RE * n_lanes), load(rows, at + STEP_IM * n_lanes)
             re = starts[group] + first_bin * n_coefficients + degree
@@ -319,7 +332,6 @@ def _responder(degree: int, series: bool, directivity_degree: int) -> Callable[.
                 d = spread(directivity[highest])
                 for j in range(1, directivity_degree + 1):
                     d = d * sine2 + directivity[highest - j]
-                d = d * weight
                 store(answers, to, d * (wave_re * g_re - wave_im * g_im))
                 store(answers, to + n_lanes, d * (wave_re * g_im + wave_im * g_re))
                 wave_re, wave_im = (
@@ -452,7 +464,7 @@ def _find_polynomials(y, constants, scratch, slot, first):  # type: ignore[no-un
 def _start_wave(  # type: ignore[no-untyped-def]
     distance, slot, n_lanes, turns, turns_step, nepers, nepers_step, rows
 ):
-    """Set exp(−ikr − αr) at one frequency and its factor from bin to bin; turns and nepers per metre."""
+    """Set weight · exp(−ikr − αr) at one frequency, and its factor from bin to bin; turns and nepers per metre."""
     for e in range(0, n_lanes, LANES):
         r = load(distance, slot * n_lanes + e)
         at = slot * N_ROWS * n_lanes + e
@@ -465,8 +477,9 @@ def _start_wave(  # type: ignore[no-untyped-def]
             loss_step = _exponential(narrow(r * (-nepers_step)))
             sine, cosine = sine * loss, cosine * loss
             sine_step, cosine_step = sine_step * loss_step, cosine_step * loss_step
-        store(rows, at + WAVE_RE * n_lanes, cosine)
-        store(rows, at + WAVE_IM * n_lanes, sine)
+        weight = load(rows, at + WEIGHT * n_lanes)
+        store(rows, at + WAVE_RE * n_lanes, cosine * weight)
+        store(rows, at + WAVE_IM * n_lanes, sine * weight)
         store(rows, at + STEP_RE * n_lanes, cosine_step)
         store(rows, at + STEP_IM * n_lanes, sine_step)
 
@@ -498,36 +511,40 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**OPTIONS)
-def _copy_bins(received, first, subsample, n_bins, work):  # type: ignore[no-untyped-def]
-    """Bins of sixteen elements, in the order of the transform, turned by the phases of a sub-sample."""
+def _turn_bins(received, first, subsamples, q, n_bins, work):  # type: ignore[no-untyped-def]
+    """Bins of sixteen elements, turned by the phases of a sub-sample; the order stays, the carrier's bin first."""
     for m in range(n_bins):
         turned = m - n_bins // 2
         at = turned if turned >= 0 else turned + n_bins
         re, im = load(received, first + at * PAIR), load(received, first + at * PAIR + LANES)
-        c, s = subsample[m, 0], subsample[m, 1]
+        c, s = subsamples[q, m, 0], subsamples[q, m, 1]
         store(work, at * PAIR, re * c - im * s)
         store(work, at * PAIR + LANES, re * s + im * c)
 
 
 @numba.njit(**OPTIONS)
-def _inverse_transform(work, n_bins, radices, twiddles):  # type: ignore[no-untyped-def]
-    """Transform sixteen elements in place, between the two halves of `work`; returns where the result begins."""
-    source, target = 0, n_bins * PAIR
+def _inverse_transform(bins, bins_at, n_bins, radices, twiddles, work):  # type: ignore[no-untyped-def]
+    """Transform sixteen elements, between the two halves of `work` after the first step; where the result begins."""
+    from_array, source, target = bins, bins_at, n_bins * PAIR
     left, done, twiddles_at = n_bins, 1, 0
     for step in range(radices.size):
         radix = radices[step]
         left //= radix
         if radix == 4:
-            _transform_4(work, source, target, left, done, twiddles, twiddles_at)
+            _transform_4(from_array, source, work, target, left, done, twiddles, twiddles_at)
         elif radix == 2:
-            _transform_2(work, source, target, left, done, twiddles, twiddles_at)
+            _transform_2(from_array, source, work, target, left, done, twiddles, twiddles_at)
         elif radix == 3:
-            _transform_3(work, source, target, left, done, twiddles, twiddles_at)
+            _transform_3(from_array, source, work, target, left, done, twiddles, twiddles_at)
         else:
-            _transform_any(work, source, target, radix, left, done, twiddles, twiddles_at)
+            _transform_any(from_array, source, work, target, radix, left, done, twiddles, twiddles_at)
         twiddles_at += 2 * left * radix
         done *= radix
-        source, target = target, source
+        from_array, source, target = work, target, n_bins * PAIR - target
+    if radices.size == 0:  # a single bin
+        store(work, 0, load(bins, bins_at))
+        store(work, LANES, load(bins, bins_at + LANES))
+        return 0
     return source
 
 
@@ -539,29 +556,29 @@ def _turn(work, at, re, im, twiddles, k):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**OPTIONS)
-def _transform_2(work, source, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+def _transform_2(bins, source, work, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
     stride = done * left * PAIR
     for j in range(left):
         k = twiddles_at + 4 * j
         for q in range(done):
             at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * 2 * j)
-            a_re, a_im = load(work, at), load(work, at + LANES)
-            b_re, b_im = load(work, at + stride), load(work, at + stride + LANES)
+            a_re, a_im = load(bins, at), load(bins, at + LANES)
+            b_re, b_im = load(bins, at + stride), load(bins, at + stride + LANES)
             store(work, to, a_re + b_re)
             store(work, to + LANES, a_im + b_im)
             _turn(work, to + done * PAIR, a_re - b_re, a_im - b_im, twiddles, k + 2)
 
 
 @numba.njit(**OPTIONS)
-def _transform_3(work, source, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+def _transform_3(bins, source, work, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
     stride = done * left * PAIR
     for j in range(left):
         k = twiddles_at + 6 * j
         for q in range(done):
             at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * 3 * j)
-            a_re, a_im = load(work, at), load(work, at + LANES)
-            b_re, b_im = load(work, at + stride), load(work, at + stride + LANES)
-            c_re, c_im = load(work, at + 2 * stride), load(work, at + 2 * stride + LANES)
+            a_re, a_im = load(bins, at), load(bins, at + LANES)
+            b_re, b_im = load(bins, at + stride), load(bins, at + stride + LANES)
+            c_re, c_im = load(bins, at + 2 * stride), load(bins, at + 2 * stride + LANES)
             sum_re, sum_im = b_re + c_re, b_im + c_im
             turned_re, turned_im = (c_im - b_im) * SINE_60, (b_re - c_re) * SINE_60
             mid_re, mid_im = a_re - sum_re * HALF, a_im - sum_im * HALF
@@ -572,16 +589,16 @@ def _transform_3(work, source, target, left, done, twiddles, twiddles_at):  # ty
 
 
 @numba.njit(**OPTIONS)
-def _transform_4(work, source, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+def _transform_4(bins, source, work, target, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
     stride = done * left * PAIR
     for j in range(left):
         k = twiddles_at + 8 * j
         for q in range(done):
             at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * 4 * j)
-            a_re, a_im = load(work, at), load(work, at + LANES)
-            b_re, b_im = load(work, at + stride), load(work, at + stride + LANES)
-            c_re, c_im = load(work, at + 2 * stride), load(work, at + 2 * stride + LANES)
-            d_re, d_im = load(work, at + 3 * stride), load(work, at + 3 * stride + LANES)
+            a_re, a_im = load(bins, at), load(bins, at + LANES)
+            b_re, b_im = load(bins, at + stride), load(bins, at + stride + LANES)
+            c_re, c_im = load(bins, at + 2 * stride), load(bins, at + 2 * stride + LANES)
+            d_re, d_im = load(bins, at + 3 * stride), load(bins, at + 3 * stride + LANES)
             even_re, even_im, odd_re, odd_im = a_re + c_re, a_im + c_im, b_re + d_re, b_im + d_im
             less_re, less_im, turned_re, turned_im = a_re - c_re, a_im - c_im, d_im - b_im, b_re - d_re
             store(work, to, even_re + odd_re)
@@ -592,7 +609,7 @@ def _transform_4(work, source, target, left, done, twiddles, twiddles_at):  # ty
 
 
 @numba.njit(**OPTIONS)
-def _transform_any(work, source, target, radix, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+def _transform_any(bins, source, work, target, radix, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
     stride = done * left * PAIR
     for h in range(radix):
         for j in range(left):
@@ -602,25 +619,27 @@ def _transform_any(work, source, target, radix, left, done, twiddles, twiddles_a
                 for i in range(radix):
                     angle = 2 * math.pi * ((h * i) % radix) / radix
                     c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-                    re, im = load(work, at + i * stride), load(work, at + i * stride + LANES)
+                    re, im = load(bins, at + i * stride), load(bins, at + i * stride + LANES)
                     sum_re = sum_re + (re * c - im * s)
                     sum_im = sum_im + (re * s + im * c)
                 _turn(work, to, sum_re, sum_im, twiddles, twiddles_at + 2 * (radix * j + h))
 
 
 @numba.njit(**OPTIONS)
-def _write_samples(work, source, n_bins, first_element, q, oversampling, samples):  # type: ignore[no-untyped-def]
-    """Samples of sixteen elements, real and imaginary parts interleaved, to the rows of the result."""
-    n_elements, row_length = samples.shape
-    flat = pointer(samples)
-    n_here = min(LANES, n_elements - first_element)
+def _write_samples(  # type: ignore[no-untyped-def]
+    work, source, n_bins, n_elements, target, target_at, row_length, q, oversampling, stream
+):
+    """Samples of up to sixteen elements, real and imaginary parts interleaved, to the rows of the result."""
     done = 0
-    if oversampling == 1 and n_here == LANES:
+    if oversampling == 1 and n_elements == LANES:
         done = n_bins // 8 * 8
         for n in range(0, done, 8):
-            transpose(work, source + n * PAIR, LANES, flat, first_element * row_length + 2 * n, row_length)
+            if stream:
+                transpose_past_cache(work, source + n * PAIR, LANES, target, target_at + 2 * n, row_length)
+            else:
+                transpose(work, source + n * PAIR, LANES, target, target_at + 2 * n, row_length)
     for n in range(done, n_bins):
-        for lane in range(n_here):
-            to = (first_element + lane) * row_length + 2 * (oversampling * n + q)
-            flat[to] = work[source + n * PAIR + lane]
-            flat[to + 1] = work[source + n * PAIR + LANES + lane]
+        for lane in range(n_elements):
+            to = target_at + lane * row_length + 2 * (oversampling * n + q)
+            target[to] = work[source + n * PAIR + lane]
+            target[to + 1] = work[source + n * PAIR + LANES + lane]
