@@ -30,6 +30,7 @@ from ulmpipe.beamforming import delay_and_sum
 from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import correlation_map
 from ulmpipe.imaging import simulate_image
+from ulmpipe.memory import aligned
 
 
 def pymust_simulation(n_bubbles: int, repeats: int) -> float:
@@ -70,7 +71,7 @@ def pymust_matrices(side: int) -> list:
 
 def simulation(repeats: int) -> None:
     """Channel data of a block, on all cores and on one, into memory that is there already and into new memory."""
-    memory = np.empty((N_FRAMES, len(WAVES.angles), PROBE.n_elements, N_SAMPLES), np.complex64)
+    memory = aligned((N_FRAMES, len(WAVES.angles), PROBE.n_elements, N_SAMPLES), np.complex64)
     settings = {"n_samples": N_SAMPLES, **RECORD}
     for n_bubbles in (5, 20):
         places, ones = bubbles(n_bubbles), np.ones(n_bubbles)
@@ -119,10 +120,14 @@ def chain(repeats: int) -> None:
 def beamforming(repeats: int) -> None:
     """Points (pixels × channels × angles × frames) per second and core; PyMUST's sparse matrix on the same data."""
     data = noise(N_FRAMES, len(WAVES.angles), PROBE.n_elements, N_SAMPLES)
-    for side, n_frames, f_number in ((32, 512, 0.0), (32, 512, 1.0), (128, 512, 0.0), (512, 128, 0.0)):
-        some, grid = data[:n_frames], square_grid(side)
+    deep = noise(128, len(WAVES.angles), PROBE.n_elements, 4 * N_SAMPLES)  # holds all pixels of the wide field
+    for side, f_number in ((32, 0.0), (32, 1.0), (512, 0.0)):
+        some, grid = deep if side == 512 else data, square_grid(side)
+        n_frames = len(some)
         points = side**2 * PROBE.n_elements * len(WAVES.angles) * n_frames
         options = {"f_number": f_number, "backend": "cpu", **RECORD}
+        if side == 512:
+            options["start_time"] = 1e-6
         wall, core = measure(
             lambda some=some, grid=grid, options=options: delay_and_sum(some, grid, PROBE, WAVES, **options),
             repeats,

@@ -14,7 +14,7 @@ from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import DECIBELS_PER_NEPER, probe_spectrum, pulse_spectrum
 from ulmpipe.acoustics.window import ReceiveWindow
 
-DIRECTIVITY_TOLERANCE = 1.5e-5
+DIRECTIVITY_TOLERANCE = 3e-5
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,9 +39,9 @@ from ulmpipe.lanes import (
 from ulmpipe.memory import aligned, aligned_copy
 from ulmpipe.parallel import in_threads
 
-BLOCK = 6  # scatterers whose rows stay in the cache together
+BLOCK = 5  # scatterers whose rows stay in the cache together
 STREAMED = 4_000_000  # numbers in a result beyond which it is written past the cache
-CHUNK = 4  # frequency bins answered in one go
+CHUNK = 6  # frequency bins answered in one go
 RESTART = 48  # frequency bins after which the exponential recursion starts afresh
 # Rows of a scatterer's scratch array, over elements: exp(−ikr) and its step from bin to bin, the argument of
 # the elevation polynomials, sin²θ, obliquity over distance.
