@@ -26,7 +26,7 @@ test: install
 
 lint: install
 	ruff check .
-	ruff format --check src tests benchmarks
+	ruff format --check src tests benchmarks examples
 	mypy
 	snakemake --lint
 

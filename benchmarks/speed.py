@@ -11,7 +11,6 @@ import statistics
 import time
 
 import numpy as np
-
 from benchmarks.scene import (
     N_FRAMES,
     N_SAMPLES,
@@ -25,6 +24,7 @@ from benchmarks.scene import (
     noise,
     square_grid,
 )
+
 from ulmpipe.acoustics import simulate_channel_data
 from ulmpipe.beamforming import delay_and_sum
 from ulmpipe.clutter import svd_filter
@@ -120,7 +120,9 @@ def chain(repeats: int) -> None:
 def beamforming(repeats: int) -> None:
     """Points (pixels × channels × angles × frames) per second and core; PyMUST's sparse matrix on the same data."""
     data = noise(N_FRAMES, len(WAVES.angles), PROBE.n_elements, N_SAMPLES)
-    deep = noise(128, len(WAVES.angles), PROBE.n_elements, 4 * N_SAMPLES)  # holds all pixels of the wide field
+    deep = noise(
+        128, len(WAVES.angles), PROBE.n_elements, 4 * N_SAMPLES
+    )  # holds all pixels of the wide field
     for side, f_number in ((32, 0.0), (32, 1.0), (512, 0.0)):
         some, grid = deep if side == 512 else data, square_grid(side)
         n_frames = len(some)

@@ -24,7 +24,8 @@ class Probe:
     n_elements : int
         Number of elements.
     pitch, width, height : float
-        Distance between element centres, element width (x) and element height (y), m.
+        Distance between element centres, element width (x) and element height (y), m. An infinite height
+        (``math.inf``) is the model in two dimensions: cylindrical waves, r^(−1/2), and y is without effect.
     elevation_focus : float
         Depth of the elevation focus, m (``math.inf``: flat elements).
     center_frequency : float
@@ -52,7 +53,9 @@ class Probe:
     def __post_init__(self) -> None:
         if self.n_elements < 1 or self.n_elements != int(self.n_elements):
             raise InputError(f"probe n_elements: {self.n_elements}, expected a whole number of at least 1")
-        for name in ("pitch", "width", "height", "center_frequency"):
+        if not self.height > 0:
+            raise InputError(f"probe height: {self.height}, expected metres above 0, or inf (two dimensions)")
+        for name in ("pitch", "width", "center_frequency"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"probe {name}: {value}, expected a finite number above 0")

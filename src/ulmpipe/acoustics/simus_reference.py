@@ -8,6 +8,8 @@ transform of the conjugate. Nothing here is fast; see `kernels_cpu` and `kernels
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -85,7 +87,8 @@ def element_response(
 ) -> NDArray[np.complex128]:
     """One-way response A(k; s, e) between scatterers and elements, shape (scatterer, element, frequency).
 
-    A = G · mean over sub-elements of exp((ik − α) r) O(θ) sinc(k w/(2M) sin θ) / r. The directivity uses
+    A = G · mean over sub-elements of exp((ik − α) r) O(θ) sinc(k w/(2M) sin θ) / r; in two dimensions (infinite
+    height) 1/√r instead of G/r, and y counts as 0. The directivity uses
     each frequency's own wavenumber. With `n_subelements` M = 1 (our default) this is within 0.3 % of the
     converged response for the probes used here; the usual centre-frequency directivity is 0.8 % off.
 
@@ -99,6 +102,8 @@ def element_response(
         dB/cm/MHz, one way.
     """
     x, y, z = (positions[:, axis][:, None, None] for axis in range(3))
+    planar = math.isinf(probe.height)
+    y = 0.0 * y if planar else y
     offsets = ((np.arange(n_subelements) + 0.5) / n_subelements - 0.5) * probe.width
     dx = x - probe.element_positions[None, :, None] - offsets  # (scatterer, element, sub-element)
     rho = np.maximum(np.hypot(dx, z), np.finfo(np.float64).tiny)
@@ -114,7 +119,10 @@ def element_response(
         distance, sine = r[..., sub, None], sin_theta[..., sub, None]
         directivity = np.sinc(k * half_width * sine / np.pi)
         wave = np.exp((1j * k - nepers) * distance)
-        response += wave * directivity * (obliquity[..., sub, None] / distance)
+        spreading = np.sqrt(distance) if planar else distance
+        response += wave * directivity * (obliquity[..., sub, None] / spreading)
+    if planar:
+        return response / n_subelements
     mean_distance = r.mean(axis=2)[..., None]
     return response / n_subelements * elevation_factor(k, y, mean_distance, probe)
 

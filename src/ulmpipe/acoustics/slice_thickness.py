@@ -8,6 +8,8 @@ beam has zeros in elevation, which a short pulse fills.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -137,7 +139,9 @@ def _band(
 def _two_way(
     wavenumber: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], probe: Probe
 ) -> NDArray[np.float64]:
-    """|G / r|², shape (..., frequency)."""
+    """|G / r|², shape (..., frequency); 1 in two dimensions."""
+    if math.isinf(probe.height):
+        return np.ones((*y.shape, wavenumber.size))
     r = np.hypot(y, z)[..., None]
     return np.abs(elevation_factor(wavenumber, y[..., None], r, probe) / r) ** 2
 
@@ -145,7 +149,9 @@ def _two_way(
 def _phase_slope(
     wavenumber: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], probe: Probe
 ) -> NDArray[np.float64]:
-    """Derivative of arg G by the wavenumber, shape (..., frequency), m."""
+    """Derivative of arg G by the wavenumber, shape (..., frequency), m; in two dimensions what takes y away again."""
+    if math.isinf(probe.height):
+        return np.broadcast_to((z - np.hypot(y, z))[..., None], (*y.shape, wavenumber.size))
     r = np.hypot(y, z)[..., None]
     step = 1e-4 * wavenumber
     upper = elevation_factor(wavenumber + step, y[..., None], r, probe)

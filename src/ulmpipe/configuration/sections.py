@@ -97,7 +97,9 @@ class ProbeSection(_Section):
     n_elements: Count = Field(description="elements of the linear array")
     pitch: Positive = Field(description="distance between element centres, m")
     width: Positive = Field(description="element width, m")
-    height: Positive = Field(description="element height (elevation aperture), m")
+    height: Annotated[float, Field(gt=0)] = Field(
+        description="element height (elevation aperture), m; .inf is the model in two dimensions"
+    )
     elevation_focus: Positive = Field(description="m")
     center_frequency: Positive = Field(description="Hz")
     bandwidth: Annotated[float, Field(gt=0, lt=2)] = Field(
