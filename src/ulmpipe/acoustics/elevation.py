@@ -32,7 +32,8 @@ TOLERANCE = 3e-5  # of the polynomials, relative to the largest |G| of the same 
 POWER_DEGREES = (4, 5, 6, 8, 12)  # that the kernels are compiled for
 SERIES_DEGREES = (6, 10, 14, 20, 30)
 N_POINTS = 40  # of a series before it is cut to one of these degrees; half as many of a polynomial
-INTERVAL_RATIO = 1.07  # of the least distances of neighbouring intervals
+INTERVAL_RATIO = 1.07  # of the least distances of neighbouring intervals; of small tiles:
+SMALL_TILE_RATIO = 1.15  # their own length matters more
 SMALL_TILE = 16  # elements, where one polynomial cannot serve the whole array
 
 
@@ -48,6 +49,8 @@ class Lattice:
         Whether the polynomials are Chebyshev series instead of powers.
     row_step : float
         Row number i lies at y² = (i − ROWS_BELOW) row_step.
+    ratio : float
+        Of lower[i + 1] to lower[i].
     lower, upper : tuple of float
         Interval i serves tiles whose nearest point to the bubble is between lower[i] and lower[i + 1] away;
         upper[i] is then the distance of their farthest element at most.
@@ -56,6 +59,7 @@ class Lattice:
     tile: int
     series: bool
     row_step: float
+    ratio: float
     lower: tuple[float, ...]
     upper: tuple[float, ...]
 
@@ -90,12 +94,12 @@ def elevation_lattice(
     nearest = max(0.5 * speed_of_sound * (window.start_time - largest_delay), shortest)
     farthest = max(0.5 * speed_of_sound * window.end_time, 1.1 * nearest)
     if math.isinf(probe.height):
-        return Lattice(n_lanes, False, math.inf, (nearest,), (farthest,))
+        return Lattice(n_lanes, False, math.inf, INTERVAL_RATIO, (nearest,), (farthest,))
     row_step = ROW_EXPONENT / _steepest_exponent(wavenumber[-1], nearest, farthest, probe)
     some = wavenumber[:: max(1, len(wavenumber) // 8)]
     for tile, series in ((n_lanes, False), (SMALL_TILE, False), (SMALL_TILE, True)):
-        lower, upper = _intervals(tile, nearest, farthest, probe)
-        lattice = Lattice(tile, series, row_step, lower, upper)
+        ratio = SMALL_TILE_RATIO if tile == SMALL_TILE else INTERVAL_RATIO
+        lattice = Lattice(tile, series, row_step, ratio, *_intervals(tile, ratio, nearest, farthest, probe))
         highest = lattice.degrees[-1]
         if all(
             _degrees(series_at, allowance * TOLERANCE).max() <= highest
@@ -109,11 +113,11 @@ def elevation_lattice(
 
 
 def _intervals(
-    tile: int, nearest: float, farthest: float, probe: Probe
+    tile: int, ratio: float, nearest: float, farthest: float, probe: Probe
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    n_intervals = math.ceil(math.log(farthest / nearest) / math.log(INTERVAL_RATIO))
-    lower = nearest * INTERVAL_RATIO ** np.arange(n_intervals)
-    upper = np.minimum(lower * INTERVAL_RATIO + (tile - 1) * probe.pitch, 1.01 * farthest)
+    n_intervals = math.ceil(math.log(farthest / nearest) / math.log(ratio))
+    lower = nearest * ratio ** np.arange(n_intervals)
+    upper = np.minimum(lower * ratio + (tile - 1) * probe.pitch, 1.01 * farthest)
     return tuple(lower.tolist()), tuple(upper.tolist())
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.acoustics.elevation import INTERVAL_RATIO, Lattice, elevation_table
+from ulmpipe.acoustics.elevation import Lattice, elevation_table
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import DECIBELS_PER_NEPER, probe_spectrum, pulse_spectrum
 from ulmpipe.acoustics.window import ReceiveWindow
@@ -103,7 +103,7 @@ def kernel_tables(
         elevation=elevation,
         degrees=degrees,
         intervals=np.stack([lattice.scale, lattice.shift], axis=1),
-        steps=(lattice.row_step, lattice.lower[0], math.log(INTERVAL_RATIO)),
+        steps=(lattice.row_step, lattice.lower[0], math.log(lattice.ratio)),
         tile=lattice.tile,
         series=lattice.series,
         compiled_degrees=lattice.degrees,
