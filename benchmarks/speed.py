@@ -92,7 +92,7 @@ def simulation(repeats: int) -> None:
 def chain(repeats: int) -> None:
     """Simulation, delay-and-sum and correlation in one go."""
     places, grid, psf = bubbles(5), square_grid(32), noise(9, 9)
-    focusing = {"f_number": 0.0, "apodization": "rectangular", "oversampling": 4}
+    focusing = {"f_number": 0.0, "apodization": "rectangular", "lens_correction": False, "oversampling": 4}
 
     def image():
         return simulate_image(

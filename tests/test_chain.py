@@ -33,7 +33,7 @@ def correlate(positions: np.ndarray, grid: Grid) -> np.ndarray:
         speed_of_sound=1540.0,
     )
     record = {"start_time": start_time, "n_samples": n_samples, "attenuation": 0.0, **SAMPLING}
-    image = {"f_number": 0.0, "apodization": "rectangular", "oversampling": 4}
+    image = {"f_number": 0.0, "apodization": "rectangular", "lens_correction": False, "oversampling": 4}
     psf = point_spread_function(
         PROBE, WAVES, grid_step=PIXEL, shape=(9, 9), depth=8e-3, wavenumber=WAVENUMBER, **record, **image
     )

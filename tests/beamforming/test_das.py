@@ -233,9 +233,30 @@ def test_an_aperture_of_one_element_sees_only_the_element_above(scene):
     assert np.abs(narrow).min() > 0
 
 
+def test_apodization_weighs_the_elements_by_their_window():
+    # one pixel, one wave, and the same sample everywhere: the image is the sum of the weights
+    probe, transmit = make_probe(), make_transmit(0)
+    grid = Grid(x=np.array([0.0]), z=np.array([8e-3]))
+    data = np.ones((1, 1, 128, N_SAMPLES), np.complex64)
+    for f_number, half_aperture in ((0.0, 6.4e-3), (1.0, 4e-3)):
+        off_axis = np.abs(probe.element_positions) / half_aperture
+        delay = (8e-3 + np.hypot(probe.element_positions, 8e-3)) / SPEED
+        phase = np.exp(2j * np.pi * DEMODULATION * delay) * (off_axis <= 1)
+        for name, window in (
+            ("rectangular", np.ones(128)),
+            ("hann", 0.5 + 0.5 * np.cos(np.pi * off_axis)),
+            ("tukey", np.where(off_axis < 0.5, 1.0, 0.5 + 0.5 * np.cos(np.pi * (2 * off_axis - 1)))),
+        ):
+            image = delay_and_sum(
+                data, grid, probe, transmit, f_number=f_number, apodization=name, oversampling=1, **RECORD
+            )
+            assert image[0, 0, 0] == pytest.approx((phase * window).sum(), abs=2e-3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"apodization": "hamming"}, "apodization: 'hamming', expected one of rectangular, tukey, hann"),
         ({"oversampling": 0}, "oversampling: 0"),
         ({"f_number": -1.0}, "f_number: -1.0"),
         ({"f_number": np.nan}, "f_number: nan"),

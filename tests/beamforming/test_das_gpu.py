@@ -96,14 +96,14 @@ def host_cupy(tmp_path, monkeypatch):
     kernels_gpu._compiled.cache_clear()
 
 
-def assert_twins_agree(*, f_number, oversampling, n_frames):
+def assert_twins_agree(*, f_number, oversampling, n_frames, **settings):
     rng = np.random.default_rng(3)
     probe = named_probe("L22-14v", n_elements=22)
     transmit = PlaneWaves(angles=(-0.1, 0.05), transmit_frequency=15e6, n_cycles=3)
     data = rng.standard_normal((n_frames, 2, 22, 40, 2), dtype=np.float32).view(np.complex64)[..., 0]
     # wider and deeper than what the record holds, so that some delays fall outside it
     grid = Grid(x=np.linspace(-2e-3, 2e-3, 37), z=np.linspace(6.5e-3, 9.2e-3, 13))
-    settings = {"f_number": f_number, "oversampling": oversampling} | RECORD
+    settings |= {"f_number": f_number, "oversampling": oversampling} | RECORD
     expected = delay_and_sum(data, grid, probe, transmit, backend="cpu", **settings)
     found = delay_and_sum(data, grid, probe, transmit, backend="gpu", **settings)
     assert np.abs(expected).max() > 1
@@ -118,6 +118,15 @@ CASES = [(0.0, 4, 11), (1.5, 4, 1), (3.0, 1, 8), (0.0, 3, 70)]
 @pytest.mark.usefixtures("host_cupy")
 def test_the_gpu_source_compiled_for_the_host_equals_the_cpu_kernel(f_number, oversampling, n_frames):
     assert_twins_agree(f_number=f_number, oversampling=oversampling, n_frames=n_frames)
+
+
+@pytest.mark.parametrize("f_number", [0.0, 1.5])
+@pytest.mark.parametrize(
+    "settings", [{"apodization": "hann"}, {"apodization": "tukey", "lens_correction": True}]
+)
+@pytest.mark.usefixtures("host_cupy")
+def test_so_it_does_with_apodization_and_the_lens_corrected(f_number, settings):
+    assert_twins_agree(f_number=f_number, oversampling=4, n_frames=5, **settings)
 
 
 @pytest.mark.gpu

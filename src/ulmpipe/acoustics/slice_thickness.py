@@ -119,6 +119,38 @@ def apparent_depth(
     return depth
 
 
+def lens_delay(
+    distance: ArrayLike, probe: Probe, *, frequency: float, speed_of_sound: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the elevation lens adds to the way from an element to a point of the image plane.
+
+    Parameters
+    ----------
+    distance : array_like
+        Of the point from the element, m.
+    probe : Probe
+    frequency : float
+        Of the carrier, Hz.
+    speed_of_sound : float
+        m/s.
+
+    Returns
+    -------
+    path : ndarray of float64
+        Group delay d arg G(k, 0, r) / dk as a length, m; nothing at the elevation focus.
+    turns : ndarray of float64
+        Phase arg G of the carrier, less that at the elevation focus, in turns.
+    """
+    r = np.asarray(distance, dtype=np.float64)
+    if math.isinf(probe.height):
+        return np.zeros(r.shape), np.zeros(r.shape)
+    wavenumber = np.array([2 * np.pi * frequency / speed_of_sound])
+    path = _phase_slope(wavenumber, np.zeros(r.shape), r, probe)[..., 0]
+    here = elevation_factor(wavenumber[0], 0.0, r, probe)
+    at_focus = elevation_factor(wavenumber[0], 0.0, probe.elevation_focus, probe)
+    return path, np.angle(here / at_focus) / (2 * np.pi)
+
+
 def _band(
     probe: Probe, transmit: PlaneWaves | None, frequency: float | None, speed_of_sound: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

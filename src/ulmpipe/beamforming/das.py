@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INTERPOLATION_TAPS = 20
 EDGE_WEIGHT = 1e-3  # of the edges of the band, over that of its middle
+LENS_DEGREE = 6
 TAPERS = {"rectangular": 0.0, "tukey": 0.5, "hann": 1.0}  # part of the aperture that is tapered
 
 
@@ -55,7 +56,8 @@ class Scan:
 
     `sampling_frequency` is the oversampled one; `first_firing` (angle,) is the delay of the first element to fire
     against the wave's passage through x = 0, 0 or less; `half_array` is half the length of the full aperture;
-    `taper` is the part of the receive aperture over which its Tukey window falls to zero.
+    `taper` is the part of the receive aperture over which its Tukey window falls to zero; `lens` (2, power) are
+    polynomials in elevation focus / distance: the lens's path, m, and its phase, turns, on each way; else empty.
     """
 
     grid: Grid
@@ -69,6 +71,8 @@ class Scan:
     f_number: float
     half_array: float
     taper: float
+    lens: NDArray[np.float64]
+    lens_focus: float
     interpolation_filter: NDArray[np.float32]
 
 
@@ -88,6 +92,7 @@ def delay_and_sum(
     speed_of_sound: float,
     f_number: float = 0.0,
     apodization: str = "rectangular",
+    lens_correction: bool = False,
     oversampling: int = 4,
     backend: str = "auto",
     workers: int | None = None,
@@ -106,7 +111,7 @@ def delay_and_sum(
     grid
         Pixel centres, m.
     probe, transmit
-        Only the element positions and the angles are used.
+        Only the element positions and the angles are used, and the elevation lens for its correction.
     start_time
         Of the first sample, s, from the moment the first element fires.
     sampling_frequency
@@ -119,6 +124,9 @@ def delay_and_sum(
         Receive aperture: elements with |x - x_e| <= z / (2 f_number); 0 takes them all.
     apodization
         Window over the receive aperture: "rectangular", "tukey" (tapered over its outer half) or "hann".
+    lens_correction
+        Take account of the elevation lens, which delays echoes of the image plane by nothing at its focus, and by
+        up to some micrometres elsewhere (`acoustics.lens_delay`, at the demodulation frequency).
     oversampling
         Band-limited refinement before the linear interpolation; 1 if the data already are.
     backend
@@ -163,11 +171,31 @@ def delay_and_sum(
         f_number=f_number,
         half_array=0.5 * probe.n_elements * probe.pitch,
         taper=TAPERS[apodization],
+        lens=_lens(grid, probe, demodulation_frequency, speed_of_sound)
+        if lens_correction
+        else np.zeros((2, 0)),
+        lens_focus=probe.elevation_focus,
         interpolation_filter=interpolation_filter(oversampling),
     )
     if data.shape[0]:
         kernel(data, scan, image, count_workers(workers))
     return image.reshape(-1, *grid.shape)
+
+
+def _lens(grid: Grid, probe: Probe, frequency: float, speed_of_sound: float) -> NDArray[np.float64]:
+    """Polynomials of `Scan.lens` over all distances between the grid's pixels and the elements."""
+    from ulmpipe.acoustics.slice_thickness import lens_delay
+
+    widest = np.abs(grid.x).max() + 0.5 * probe.n_elements * probe.pitch
+    nearest = max(float(grid.z.min()), 0.1 * probe.elevation_focus)
+    farthest = max(float(np.hypot(widest, grid.z.max())), 1.1 * nearest)
+    inverse = np.polynomial.chebyshev.chebpts1(200) * 0.5 * (1 / nearest - 1 / farthest)
+    inverse += 0.5 * (1 / nearest + 1 / farthest)
+    values = lens_delay(1 / inverse, probe, frequency=frequency, speed_of_sound=speed_of_sound)
+    fits = [
+        np.polynomial.Polynomial.fit(probe.elevation_focus * inverse, value, LENS_DEGREE) for value in values
+    ]
+    return np.stack([fit.convert().coef for fit in fits])
 
 
 @lru_cache(maxsize=4)

@@ -63,6 +63,8 @@ class _Geometry(NamedTuple):
     double_f_number: float
     half_array: float  # half the length of the full aperture
     taper: float
+    lens: NDArray[np.float64]  # (path or phase, power of lens_focus / distance)
+    lens_focus: float
 
 
 def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64], workers: int) -> None:
@@ -96,6 +98,8 @@ def _geometry(scan: Scan) -> _Geometry:
         2 * scan.f_number,
         scan.half_array,
         scan.taper,
+        scan.lens,
+        scan.lens_focus,
     )
 
 
@@ -204,20 +208,25 @@ def _place(  # type: ignore[no-untyped-def]
     for index in range(0, n_pixels, LANES):
         px, pz = load(x, first_pixel + index), load(z, first_pixel + index)
         sent = px * geometry.sine[angle] + pz * geometry.cosine[angle]
+        sent_path, sent_phase = _lens(geometry, larger(pz, spread(1e-9)) / geometry.cosine[angle])
         for member in range(GROUP):
             element = geometry.element[first_element + min(member, n_group - 1)]
             dx = px - element
-            delay = sent + square_root(dx * dx + pz * pz)
-            delay = delay * geometry.samples_per_metre - geometry.origin[angle]
+            distance = square_root(dx * dx + pz * pz)
+            delay = (sent + distance) * geometry.samples_per_metre - geometry.origin[angle]
             turns = delay * geometry.turns + geometry.start_turns
+            if geometry.lens.size > 0:
+                path, phase = _lens(geometry, larger(distance, spread(1e-9)))
+                delay = delay + (sent_path + path) * geometry.samples_per_metre
+                turns = turns + (sent_phase + phase)
             sine, cosine = _sine_cosine(narrow(turns - nearest_integer(turns)))
             position = narrow(delay)
             reached = at_most(spread(ZERO), position) * at_most(position, last_row)
             off_axis = spread(np.float32(abs(element) / geometry.half_array))
             if geometry.double_f_number > 0.0:
-                distance, half_aperture = larger(dx, ZERO - dx), pz / geometry.double_f_number
-                reached = reached * at_most(distance, half_aperture)
-                off_axis = narrow(distance / larger(half_aperture, spread(1e-30)))
+                beside, half_aperture = larger(dx, ZERO - dx), pz / geometry.double_f_number
+                reached = reached * at_most(beside, half_aperture)
+                off_axis = narrow(beside / larger(half_aperture, spread(1e-30)))
             amplitude = reached * (np.float32(1.0 / geometry.sine.size) if member < n_group else ZERO)
             if geometry.taper > 0.0:
                 amplitude = amplitude * _taper(off_axis, np.float32(geometry.taper))
@@ -251,6 +260,17 @@ def _place(  # type: ignore[no-untyped-def]
             row = min(max(rows[member * n_pixels + index], first), last)
             start[index * GROUP + member] = (base + int(row)) * PAIR
     return in_use
+
+
+@numba.njit(**OPTIONS)
+def _lens(geometry, distance):  # type: ignore[no-untyped-def]
+    """Path and phase that the elevation lens adds to a way of this length."""
+    path, phase = spread(0.0), spread(0.0)
+    near = geometry.lens_focus / distance
+    for power in range(geometry.lens.shape[1] - 1, -1, -1):
+        path = path * near + geometry.lens[0, power]
+        phase = phase * near + geometry.lens[1, power]
+    return path, phase
 
 
 @numba.njit(**OPTIONS)

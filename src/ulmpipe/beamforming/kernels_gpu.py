@@ -133,14 +133,28 @@ def _delay_tables(scan: Scan) -> Iterator[tuple[NDArray[Any], ...]]:
         transmit_delay = (x * np.sin(angle) + z * np.cos(angle)) / scan.speed_of_sound - scan.first_firing[
             :, None
         ]
-        receive_delay = np.hypot(x - element, z) / scan.speed_of_sound
+        distance = np.hypot(x - element, z)
+        receive_delay = distance / scan.speed_of_sound
+        sent_later, sent_turns = _lens(scan, z / np.cos(angle))
+        received_later, received_turns = _lens(scan, distance)
         yield (
-            ((transmit_delay - scan.start_time) * scan.sampling_frequency).astype(np.float32),
-            _phase(scan.demodulation_frequency * transmit_delay) / np.float32(angle.size),
-            (receive_delay * scan.sampling_frequency).astype(np.float32),
-            _phase(scan.demodulation_frequency * receive_delay) * _apodization(scan, x, z),
+            ((transmit_delay + sent_later - scan.start_time) * scan.sampling_frequency).astype(np.float32),
+            _phase(scan.demodulation_frequency * transmit_delay + sent_turns) / np.float32(angle.size),
+            ((receive_delay + received_later) * scan.sampling_frequency).astype(np.float32),
+            _phase(scan.demodulation_frequency * receive_delay + received_turns) * _apodization(scan, x, z),
             pixel,
         )
+
+
+def _lens(scan: Scan, distance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Delay, s, and phase, turns, that the elevation lens adds to a way of this length."""
+    if scan.lens.size == 0:
+        return np.zeros(()), np.zeros(())
+    path, turns = (
+        np.polynomial.polynomial.polyval(scan.lens_focus / np.maximum(distance, 1e-9), each)
+        for each in scan.lens
+    )
+    return path / scan.speed_of_sound, turns
 
 
 def _apodization(scan: Scan, x: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float32]:

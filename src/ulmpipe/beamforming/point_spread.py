@@ -35,6 +35,7 @@ def point_spread_function(
     attenuation: float = 0.0,
     f_number: float = 0.0,
     apodization: str = "rectangular",
+    lens_correction: bool = False,
     oversampling: int = 4,
     backend: str = "auto",
 ) -> NDArray[np.complex64]:
@@ -56,7 +57,7 @@ def point_spread_function(
         Of the record, as in `acoustics.simulate_channel_data`.
     speed_of_sound, attenuation
         Of the medium, as in `acoustics.simulate_channel_data`.
-    f_number, apodization, oversampling
+    f_number, apodization, lens_correction, oversampling
         As in `delay_and_sum`.
     backend
         "auto", "cpu" or "gpu", for both.
@@ -100,6 +101,7 @@ def point_spread_function(
         speed_of_sound=speed_of_sound,
         f_number=f_number,
         apodization=apodization,
+        lens_correction=lens_correction,
         oversampling=oversampling,
         backend=backend,
     )

@@ -201,6 +201,9 @@ class Beamforming(_Section):
     apodization: Literal["rectangular", "tukey", "hann"] = Field(
         description="window over the receive aperture; tukey tapers its outer half"
     )
+    lens_correction: bool = Field(
+        description="take account of the elevation lens, which shifts depths by micrometres out of its focus"
+    )
     oversampling: Count = Field(description="of the IQ samples before linear interpolation")
 
 

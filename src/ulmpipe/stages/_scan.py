@@ -95,7 +95,8 @@ def noise_of(parameters: Parameters, *, n_samples: int) -> dict[str, Any]:
 
 def focusing(parameters: Parameters) -> dict[str, Any]:
     """Keyword arguments of beamforming alone."""
-    return {name: parameters["beamforming"][name] for name in ("f_number", "apodization", "oversampling")}
+    names = ("f_number", "apodization", "lens_correction", "oversampling")
+    return {name: parameters["beamforming"][name] for name in names}
 
 
 def window_of(
