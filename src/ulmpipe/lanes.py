@@ -13,10 +13,13 @@ numba's cache on disk does not notice changes in this file.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -276,3 +279,18 @@ def _transposition(*, past_cache: bool) -> Callable[..., Any]:
         return context.get_dummy_value()
 
     return generate
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def sine_cosine(turns):  # type: ignore[no-untyped-def]
+    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 1e-7."""
+    x = turns * np.float32(math.pi)
+    s = x * x
+    sine = s * np.float32(1 / 6227020800) + np.float32(-1 / 39916800)
+    sine = s * (s * (s * (s * sine + np.float32(1 / 362880)) + np.float32(-1 / 5040)) + np.float32(1 / 120))
+    sine = x + x * (s * (sine + np.float32(-1 / 6)))
+    cosine = s * np.float32(1 / 479001600) + np.float32(-1 / 3628800)
+    cosine = s * (s * (s * cosine + np.float32(1 / 40320)) + np.float32(-1 / 720)) + np.float32(1 / 24)
+    cosine = np.float32(1) + s * (s * cosine - np.float32(0.5))
+    twice = sine + sine
+    return twice * cosine, np.float32(1) - twice * sine

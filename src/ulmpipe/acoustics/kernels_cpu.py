@@ -29,6 +29,7 @@ from ulmpipe.lanes import (
     nearest_integer,
     pointer,
     power_of_two,
+    sine_cosine,
     spread,
     square_root,
     store,
@@ -469,9 +470,9 @@ def _start_wave(  # type: ignore[no-untyped-def]
         r = load(distance, slot * n_lanes + e)
         at = slot * N_ROWS * n_lanes + e
         phase = r * turns
-        sine, cosine = _sine_cosine(narrow(nearest_integer(phase) - phase))
+        sine, cosine = sine_cosine(narrow(nearest_integer(phase) - phase))
         phase = r * turns_step
-        sine_step, cosine_step = _sine_cosine(narrow(nearest_integer(phase) - phase))
+        sine_step, cosine_step = sine_cosine(narrow(nearest_integer(phase) - phase))
         if nepers_step > 0.0:
             loss = _exponential(narrow(r * (-nepers)))
             loss_step = _exponential(narrow(r * (-nepers_step)))
@@ -482,21 +483,6 @@ def _start_wave(  # type: ignore[no-untyped-def]
         store(rows, at + WAVE_IM * n_lanes, sine * weight)
         store(rows, at + STEP_RE * n_lanes, cosine_step)
         store(rows, at + STEP_IM * n_lanes, sine_step)
-
-
-@numba.njit(**OPTIONS)
-def _sine_cosine(turns):  # type: ignore[no-untyped-def]
-    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 1e-7."""
-    x = turns * np.float32(math.pi)
-    s = x * x
-    sine = s * np.float32(1 / 6227020800) + np.float32(-1 / 39916800)
-    sine = s * (s * (s * (s * sine + np.float32(1 / 362880)) + np.float32(-1 / 5040)) + np.float32(1 / 120))
-    sine = x + x * (s * (sine + np.float32(-1 / 6)))
-    cosine = s * np.float32(1 / 479001600) + np.float32(-1 / 3628800)
-    cosine = s * (s * (s * cosine + np.float32(1 / 40320)) + np.float32(-1 / 720)) + np.float32(1 / 24)
-    cosine = ONE + s * (s * cosine - HALF)
-    twice = sine + sine
-    return twice * cosine, ONE - twice * sine
 
 
 @numba.njit(**OPTIONS)

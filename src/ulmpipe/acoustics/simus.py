@@ -72,7 +72,7 @@ def simulate_channel_data(
         Interpolation factor in time, by zero-padding the spectrum: finer samples in the same window.
     backend : {"auto", "reference", "cpu", "gpu"}
         "auto" takes the GPU if CuPy finds one, else the CPU. "reference" is slow float64; the fast ones agree
-        with it to 1e-4 (usually 1e-6), and hand over to it if the window opens within the probe's elevation
+        with it to 1e-4 (usually 1e-5), and hand over to it if the window opens within the probe's elevation
         near field (about 2 mm for an L22-14v), where their table of the elevation factor ends.
     workers : int, optional
         Threads of the CPU backend and the Fourier transform; default: the cores of this process. The result

@@ -9,7 +9,6 @@ the number of threads.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
@@ -25,6 +24,7 @@ from ulmpipe.lanes import (
     narrow,
     nearest_integer,
     pointer,
+    sine_cosine,
     smaller,
     spread,
     square_root,
@@ -219,7 +219,7 @@ def _place(  # type: ignore[no-untyped-def]
                 path, phase = _lens(geometry, larger(distance, spread(1e-9)))
                 delay = delay + (sent_path + path) * geometry.samples_per_metre
                 turns = turns + (sent_phase + phase)
-            sine, cosine = _sine_cosine(narrow(turns - nearest_integer(turns)))
+            sine, cosine = sine_cosine(narrow(turns - nearest_integer(turns)))
             position = narrow(delay)
             reached = at_most(spread(ZERO), position) * at_most(position, last_row)
             off_axis = spread(np.float32(abs(element) / geometry.half_array))
@@ -277,23 +277,8 @@ def _lens(geometry, distance):  # type: ignore[no-untyped-def]
 def _taper(off_axis, taper):  # type: ignore[no-untyped-def]
     """Tukey window: 1, then half a period of a cosine over the outer `taper` of the aperture."""
     outer = smaller(larger((off_axis - (ONE - taper)) / taper, spread(ZERO)), spread(ONE))
-    _, cosine = _sine_cosine(outer * HALF)
+    _, cosine = sine_cosine(outer * HALF)
     return HALF + cosine * HALF
-
-
-@numba.njit(**OPTIONS)
-def _sine_cosine(turns):  # type: ignore[no-untyped-def]
-    """Sine and cosine of 2π turns for |turns| ≤ ½, by Taylor polynomials of the half angle; error 1e-7."""
-    x = turns * np.float32(math.pi)
-    s = x * x
-    sine = s * np.float32(1 / 6227020800) + np.float32(-1 / 39916800)
-    sine = s * (s * (s * (s * sine + np.float32(1 / 362880)) + np.float32(-1 / 5040)) + np.float32(1 / 120))
-    sine = x + x * (s * (sine + np.float32(-1 / 6)))
-    cosine = s * np.float32(1 / 479001600) + np.float32(-1 / 3628800)
-    cosine = s * (s * (s * cosine + np.float32(1 / 40320)) + np.float32(-1 / 720)) + np.float32(1 / 24)
-    cosine = ONE + s * (s * cosine - HALF)
-    twice = sine + sine
-    return twice * cosine, ONE - twice * sine
 
 
 @numba.njit(**OPTIONS)
