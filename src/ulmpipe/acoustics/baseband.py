@@ -66,6 +66,12 @@ def transform_twiddles(n_bins: int) -> NDArray[np.float32]:
     return _parts(np.concatenate(twiddles)).ravel()
 
 
+def transform_roots(n_bins: int) -> NDArray[np.float32]:
+    """The p-th roots of one for each radix p of the transform, in its order, real and imaginary part side by side."""
+    turns = [np.arange(radix) / radix for radix in transform_radices(n_bins)]
+    return _parts(np.concatenate([np.zeros(0), *turns])).ravel()
+
+
 def subsample_phases(n_bins: int, oversampling: int) -> NDArray[np.float32]:
     """Phases that delay every bin by q / oversampling samples: shape (oversampling, bin, 2), float32."""
     m = np.arange(n_bins) - n_bins // 2

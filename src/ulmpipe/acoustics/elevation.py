@@ -171,8 +171,8 @@ def elevation_table(
 
 def _steepest_exponent(wavenumber: float, nearest: float, farthest: float, probe: Probe) -> float:
     """Largest |d exponent / d y²| of the Gaussian beams, rad/m²."""
-    _, exponent = elevation_beams(wavenumber, np.geomspace(nearest, farthest, 200), probe)
-    return float(np.abs(exponent).max())
+    distance = np.geomspace(nearest, farthest, 200)
+    return max(float(np.abs(exponent).max()) for _, exponent in elevation_beams(wavenumber, distance, probe))
 
 
 def _series(
@@ -182,12 +182,14 @@ def _series(
     n_points = N_POINTS if lattice.series else N_POINTS // 2
     angle = np.pi * (np.arange(n_points) + 0.5) / n_points
     r = lattice.scale[:, None] / (np.cos(angle) - lattice.shift[:, None])
-    amplitude, exponent = elevation_beams(wavenumber, r[..., None], probe)
+    amplitude, exponent = (
+        np.stack(each) for each in zip(*elevation_beams(wavenumber, r[..., None], probe), strict=True)
+    )
     beams, ratio = np.conj(amplitude * np.exp(exponent * first)), np.conj(np.exp(exponent * step))
     to_series = 2 / n_points * np.cos(np.arange(n_points)[:, None] * angle)
     to_series[0] /= 2
     while True:
-        yield np.einsum("op,npf->nof", to_series, beams.sum(axis=-1), optimize=True)
+        yield np.einsum("op,npf->nof", to_series, beams.sum(axis=0), optimize=True)
         beams *= ratio
 
 

@@ -19,7 +19,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.acoustics.baseband import subsample_phases, transform_radices, transform_twiddles
+from ulmpipe.acoustics.baseband import (
+    subsample_phases,
+    transform_radices,
+    transform_roots,
+    transform_twiddles,
+)
 from ulmpipe.acoustics.kernel_tables import KernelTables
 from ulmpipe.lanes import (
     LANES,
@@ -108,6 +113,7 @@ class _Constants(NamedTuple):
     geometry: tuple[float, float, float]
     radices: NDArray[np.int64]
     twiddles: NDArray[np.float32]
+    roots: NDArray[np.float32]
     subsamples: NDArray[np.float32]  # (sub-sample, bin, part)
 
 
@@ -146,6 +152,7 @@ def _constants(tables: KernelTables, oversampling: int) -> _Constants:
         tables.constants,
         np.array(transform_radices(n_bins), dtype=np.int64),
         transform_twiddles(n_bins),
+        transform_roots(n_bins),
         subsample_phases(n_bins, oversampling),
     )
 
@@ -196,7 +203,7 @@ def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) ->
         received, work, echo = pointer(scratch.received), pointer(scratch.work), pointer(scratch.echo)
         coefficients, fired = pointer(scratch.coefficients), pointer(constants.fired)
         directivity, weights = pointer(constants.directivity), constants.spectrum_weights
-        twiddles = pointer(constants.twiddles)
+        twiddles, roots = pointer(constants.twiddles), pointer(constants.roots)
         present, degree = scratch.present, scratch.degree
         oversampling, target, row_length = constants.subsamples.shape[0], pointer(samples), samples.shape[3]
         # what is too long for the cache is better written past it
@@ -290,7 +297,9 @@ def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) ->
                             if q > 0:
                                 _turn_bins(received, first, constants.subsamples, q, n_bins, work)
                                 bins, bins_at = work, 0
-                            at = _inverse_transform(bins, bins_at, n_bins, constants.radices, twiddles, work)
+                            at = _inverse_transform(
+                                bins, bins_at, n_bins, constants.radices, twiddles, roots, work
+                            )
                             _write_samples(
                                 work, at, n_bins, min(LANES, samples.shape[2] - group * LANES),
                                 target, (row + group * LANES) * row_length, row_length, q, oversampling, stream,
@@ -509,10 +518,10 @@ def _turn_bins(received, first, subsamples, q, n_bins, work):  # type: ignore[no
 
 
 @numba.njit(**OPTIONS)
-def _inverse_transform(bins, bins_at, n_bins, radices, twiddles, work):  # type: ignore[no-untyped-def]
+def _inverse_transform(bins, bins_at, n_bins, radices, twiddles, roots, work):  # type: ignore[no-untyped-def]
     """Transform sixteen elements, between the two halves of `work` after the first step; where the result begins."""
     from_array, source, target = bins, bins_at, n_bins * PAIR
-    left, done, twiddles_at = n_bins, 1, 0
+    left, done, twiddles_at, roots_at = n_bins, 1, 0, 0
     for step in range(radices.size):
         radix = radices[step]
         left //= radix
@@ -523,8 +532,11 @@ def _inverse_transform(bins, bins_at, n_bins, radices, twiddles, work):  # type:
         elif radix == 3:
             _transform_3(from_array, source, work, target, left, done, twiddles, twiddles_at)
         else:
-            _transform_any(from_array, source, work, target, radix, left, done, twiddles, twiddles_at)
+            _transform_any(
+                from_array, source, work, target, radix, left, done, twiddles, twiddles_at, roots, roots_at
+            )
         twiddles_at += 2 * left * radix
+        roots_at += 2 * radix
         done *= radix
         from_array, source, target = work, target, n_bins * PAIR - target
     if radices.size == 0:  # a single bin
@@ -595,7 +607,7 @@ def _transform_4(bins, source, work, target, left, done, twiddles, twiddles_at):
 
 
 @numba.njit(**OPTIONS)
-def _transform_any(bins, source, work, target, radix, left, done, twiddles, twiddles_at):  # type: ignore[no-untyped-def]
+def _transform_any(bins, source, work, target, radix, left, done, twiddles, twiddles_at, roots, roots_at):  # type: ignore[no-untyped-def]
     stride = done * left * PAIR
     for h in range(radix):
         for j in range(left):
@@ -603,8 +615,8 @@ def _transform_any(bins, source, work, target, radix, left, done, twiddles, twid
                 at, to = source + PAIR * (q + done * j), target + PAIR * (q + done * (radix * j + h))
                 sum_re, sum_im = spread(ZERO), spread(ZERO)
                 for i in range(radix):
-                    angle = 2 * math.pi * ((h * i) % radix) / radix
-                    c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+                    root = roots_at + 2 * ((h * i) % radix)
+                    c, s = roots[root], roots[root + 1]
                     re, im = load(bins, at + i * stride), load(bins, at + i * stride + LANES)
                     sum_re = sum_re + (re * c - im * s)
                     sum_im = sum_im + (re * s + im * c)

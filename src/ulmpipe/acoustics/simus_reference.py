@@ -9,6 +9,7 @@ transform of the conjugate. Nothing here is fast; see `kernels_cpu` and `kernels
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,18 +63,24 @@ def elevation_factor(
     probe : Probe
         Gives the element height h and the elevation focus R_f.
     """
-    amplitude, exponent = elevation_beams(wavenumber, distance, probe)
-    return np.asarray((amplitude * np.exp(exponent * np.asarray(y)[..., None] ** 2)).sum(axis=-1))
+    squared = np.asarray(y) ** 2
+    # one beam after the other: all at once would need four times the memory
+    factor = sum(
+        amplitude * np.exp(exponent * squared)
+        for amplitude, exponent in elevation_beams(wavenumber, distance, probe)
+    )
+    return np.asarray(factor, dtype=np.complex128)
 
 
 def elevation_beams(
     wavenumber: ArrayLike, distance: ArrayLike, probe: Probe
-) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Amplitudes and exponents, shape (..., beam), of the Gaussian beams: G = Σ amplitude exp(exponent y²)."""
-    k, r = np.asarray(wavenumber)[..., None], np.asarray(distance)[..., None]
-    t = 1 / (0.5j * k * (1 / probe.elevation_focus - 1 / r) + GAUSSIAN_WIDTHS / probe.height**2)
-    amplitude = GAUSSIAN_AMPLITUDES * np.sqrt(np.pi * t)
-    return amplitude, 0.5j * k / r - (k / (2 * r)) ** 2 * t
+) -> Iterator[tuple[NDArray[np.complex128], NDArray[np.complex128]]]:
+    """Amplitude and exponent of each Gaussian beam: G = Σ amplitude exp(exponent y²)."""
+    k, r = np.asarray(wavenumber), np.asarray(distance)
+    curvature = 0.5j * k * (1 / probe.elevation_focus - 1 / r)
+    for weight, width in zip(GAUSSIAN_AMPLITUDES, GAUSSIAN_WIDTHS, strict=True):
+        t = 1 / (curvature + width / probe.height**2)
+        yield weight * np.sqrt(np.pi * t), 0.5j * k / r - (k / (2 * r)) ** 2 * t
 
 
 def element_response(
