@@ -122,8 +122,9 @@ def _intervals(
 
 
 def count_rows(max_elevation: float, lattice: Lattice) -> int:
-    """Rows that a table needs for scatterers up to |y| = `max_elevation` (m), a multiple of eight."""
-    return 8 * math.ceil((int(max_elevation**2 / lattice.row_step) + STENCIL) / 8)
+    """Rows that a table needs for scatterers up to |y| = `max_elevation` (m); few sizes, so that tables are shared."""
+    needed = int(max_elevation * max_elevation / lattice.row_step) + STENCIL
+    return int(8 * 2 ** math.ceil(math.log2(needed / 8))) if needed > 8 else 8
 
 
 @lru_cache(maxsize=4)
@@ -153,10 +154,10 @@ def elevation_table(
     needed = np.stack([needed[row : row + STENCIL].max(axis=0) for row in range(n_rows)])
     series = series[:n_rows]
     degrees = np.searchsorted(lattice.degrees, needed)
-    # a row keeps the powers that any stencil it is part of evaluates
+    # every row of a stencil has the powers that the stencil evaluates, no more: powers cut off later would be missed
     kept = np.take(lattice.degrees, degrees)
-    kept = np.stack([kept[max(0, row - STENCIL + 1) : row + 1].max(axis=0) for row in range(n_rows)])
-    n_powers = int(kept.max()) + 1
+    kept = np.stack([kept[max(0, row - STENCIL + 1) : row + 1].min(axis=0) for row in range(n_rows)])
+    n_powers = int(np.take(lattice.degrees, degrees).max()) + 1
     series = series[:, :, :n_powers] * (np.arange(n_powers)[:, None] <= kept[..., None, None])
     if lattice.series:
         coefficients = np.swapaxes(series, -1, -2)

@@ -11,7 +11,6 @@ date.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -85,13 +84,12 @@ def simulate_samples(
         The result.
     """
     n_geometries, n_angles = positions.shape[1], samples.shape[1]
-    kernel = _compile(tables.compiled_degrees, tables.series, tables.directivity.shape[1] - 1)
-    constants = _constants(tables, oversampling)
+    constants, sizes = _constants(tables, oversampling), _sizes(tables)
 
     def run(first: int, last: int) -> None:
         scratch = _scratch(tables, n_angles // n_geometries)
         part = samples[first:last].view(np.float32)
-        kernel(positions[first:last], reflectivity[first:last], constants, scratch, part)
+        _simulate(positions[first:last], reflectivity[first:last], constants, sizes, scratch, part)
 
     in_threads(run, len(positions), workers=workers)
 
@@ -182,180 +180,184 @@ def _answer_size(n_lanes):  # type: ignore[no-untyped-def]
     return CHUNK * 2 * n_lanes + PAIR
 
 
-@lru_cache(maxsize=8)
-def _compile(degrees: tuple[int, ...], series: bool, directivity_degree: int) -> Callable[..., Any]:
-    """Kernel for elevation polynomials of these degrees (see `Lattice.series`) and directivity ones of this."""
-    respond_0, respond_1, respond_2, respond_3, respond_4 = (
-        _responder(degree, series, directivity_degree) for degree in degrees
+class _Sizes(NamedTuple):
+    """Numbers that the kernel is compiled for, each as the length of a tuple: part of its type, so that it is cached.
+
+    numba's cache on disk would not find a kernel that closes over functions or is made anew in every process.
+    """
+
+    degrees: tuple[tuple[int, ...], ...]  # of the elevation polynomials
+    series: tuple[int, ...]  # of length 1 for Chebyshev series, 0 for powers
+    directivity: tuple[int, ...]
+
+
+@lru_cache(maxsize=4)
+def _sizes(tables: KernelTables) -> _Sizes:
+    degrees = tuple((0,) * degree for degree in tables.compiled_degrees)
+    return _Sizes(degrees, (0,) * int(tables.series), (0,) * (tables.directivity.shape[1] - 1))
+
+
+@numba.njit(**OPTIONS)
+def _simulate(positions, reflectivity, constants, sizes, scratch, samples):  # type: ignore[no-untyped-def]
+    n_frames, n_geometries, n_scatterers = positions.shape[:3]
+    n_bins, n_lanes = constants.spectrum_weights.size, constants.elements.size
+    n_shared = samples.shape[1] // n_geometries  # transmissions with the same geometry
+    n_groups = n_lanes // LANES
+    group_size = (n_bins + 1) * PAIR  # the spare bin spreads the groups over the sets of the cache
+    slot_size = constants.elevation[0].size
+    n_coefficients = constants.elevation.shape[3]
+    wave_turns, nepers = constants.wave_turns, constants.nepers
+    rows, distance, answers = pointer(scratch.rows), pointer(scratch.distance), pointer(scratch.answers)
+    received, work, echo = pointer(scratch.received), pointer(scratch.work), pointer(scratch.echo)
+    coefficients, fired = pointer(scratch.coefficients), pointer(constants.fired)
+    directivity, weights = pointer(constants.directivity), constants.spectrum_weights
+    twiddles, roots = pointer(constants.twiddles), pointer(constants.roots)
+    present, degree = scratch.present, scratch.degree
+    oversampling, target, row_length = constants.subsamples.shape[0], pointer(samples), samples.shape[3]
+    # what is too long for the cache is better written past it
+    stream = (
+        samples.size > STREAMED
+        and oversampling == 1
+        and row_length % LANES == 0
+        and samples.ctypes.data % 64 == 0
     )
 
-    @numba.njit(**OPTIONS)
-    def kernel(positions, reflectivity, constants, scratch, samples):  # type: ignore[no-untyped-def]
-        n_frames, n_geometries, n_scatterers = positions.shape[:3]
-        n_bins, n_lanes = constants.spectrum_weights.size, constants.elements.size
-        n_shared = samples.shape[1] // n_geometries  # transmissions with the same geometry
-        n_groups = n_lanes // LANES
-        group_size = (n_bins + 1) * PAIR  # the spare bin spreads the groups over the sets of the cache
-        slot_size = constants.elevation[0].size
-        n_coefficients = constants.elevation.shape[3]
-        wave_turns, nepers = constants.wave_turns, constants.nepers
-        rows, distance, answers = pointer(scratch.rows), pointer(scratch.distance), pointer(scratch.answers)
-        received, work, echo = pointer(scratch.received), pointer(scratch.work), pointer(scratch.echo)
-        coefficients, fired = pointer(scratch.coefficients), pointer(constants.fired)
-        directivity, weights = pointer(constants.directivity), constants.spectrum_weights
-        twiddles, roots = pointer(constants.twiddles), pointer(constants.roots)
-        present, degree = scratch.present, scratch.degree
-        oversampling, target, row_length = constants.subsamples.shape[0], pointer(samples), samples.shape[3]
-        # what is too long for the cache is better written past it
-        stream = (
-            samples.size > STREAMED
-            and oversampling == 1
-            and row_length % LANES == 0
-            and samples.ctypes.data % 64 == 0
-        )
+    for frame in range(n_frames):
+        for geometry in range(n_geometries):
+            begin = 0
+            anew = True  # nothing received yet
+            while begin < n_scatterers:
+                n_block = 0
+                while begin < n_scatterers and n_block < BLOCK:
+                    if _is_present(positions[frame, geometry, begin]):
+                        present[n_block] = begin
+                        n_block += 1
+                    begin += 1
+                for slot in range(n_block):
+                    x, y, z = positions[frame, geometry, present[slot]]
+                    y *= constants.geometry[2]  # 0 in two dimensions
+                    _find_intervals(x, y, z, constants, scratch.interval[slot])
+                    _measure(x, y, z, constants, scratch.interval[slot], slot, rows, distance)
+                    degree[slot] = _find_polynomials(y, constants, scratch, slot, slot * slot_size)
 
-        for frame in range(n_frames):
-            for geometry in range(n_geometries):
-                begin = 0
-                anew = True  # nothing received yet
-                while begin < n_scatterers:
-                    n_block = 0
-                    while begin < n_scatterers and n_block < BLOCK:
-                        if _is_present(positions[frame, geometry, begin]):
-                            present[n_block] = begin
-                            n_block += 1
-                        begin += 1
-                    for slot in range(n_block):
-                        x, y, z = positions[frame, geometry, present[slot]]
-                        y *= constants.geometry[2]  # 0 in two dimensions
-                        _find_intervals(x, y, z, constants, scratch.interval[slot])
-                        _measure(x, y, z, constants, scratch.interval[slot], slot, rows, distance)
-                        degree[slot] = _find_polynomials(y, constants, scratch, slot, slot * slot_size)
-
-                    for m in range(0, n_bins, CHUNK):
-                        if m % RESTART == 0:
-                            turns, decay = wave_turns[0] + m * wave_turns[1], nepers[0] + m * nepers[1]
-                            for slot in range(n_block):
-                                _start_wave(
-                                    distance, slot, n_lanes, turns, wave_turns[1], decay, nepers[1], rows
-                                )
-                        n_here = min(CHUNK, n_bins - m)
+                for m in range(0, n_bins, CHUNK):
+                    if m % RESTART == 0:
+                        turns, decay = wave_turns[0] + m * wave_turns[1], nepers[0] + m * nepers[1]
                         for slot in range(n_block):
-                            arguments = (
-                                rows, slot, n_lanes, m, n_here, coefficients, pointer(scratch.starts[slot]),
-                                n_coefficients, directivity, answers,
-                            )  # fmt: skip
-                            if degree[slot] == 0:
-                                respond_0(*arguments)
-                            elif degree[slot] == 1:
-                                respond_1(*arguments)
-                            elif degree[slot] == 2:
-                                respond_2(*arguments)
-                            elif degree[slot] == 3:
-                                respond_3(*arguments)
-                            else:
-                                respond_4(*arguments)
-                        for bin_here in range(n_here):
-                            answer = 2 * bin_here * n_lanes  # of the first slot
-                            weight = weights[m + bin_here]
-                            for wave in range(n_shared):
-                                from_array = (
-                                    2 * ((geometry * n_shared + wave) * n_bins + m + bin_here) * n_lanes
+                            _start_wave(distance, slot, n_lanes, turns, wave_turns[1], decay, nepers[1], rows)
+                    n_here = min(CHUNK, n_bins - m)
+                    for slot in range(n_block):
+                        arguments = (
+                            rows, slot, n_lanes, m, n_here, coefficients, pointer(scratch.starts[slot]),
+                            n_coefficients, directivity, answers,
+                        )  # fmt: skip
+                        if degree[slot] == 0:
+                            _respond(*arguments, sizes.degrees[0], sizes.series, sizes.directivity)
+                        elif degree[slot] == 1:
+                            _respond(*arguments, sizes.degrees[1], sizes.series, sizes.directivity)
+                        elif degree[slot] == 2:
+                            _respond(*arguments, sizes.degrees[2], sizes.series, sizes.directivity)
+                        elif degree[slot] == 3:
+                            _respond(*arguments, sizes.degrees[3], sizes.series, sizes.directivity)
+                        else:
+                            _respond(*arguments, sizes.degrees[4], sizes.series, sizes.directivity)
+                    for bin_here in range(n_here):
+                        answer = 2 * bin_here * n_lanes  # of the first slot
+                        weight = weights[m + bin_here]
+                        for wave in range(n_shared):
+                            from_array = 2 * ((geometry * n_shared + wave) * n_bins + m + bin_here) * n_lanes
+                            for slot in range(n_block):
+                                p_re, p_im = _pressure(
+                                    answers,
+                                    answer + slot * _answer_size(n_lanes),
+                                    fired,
+                                    from_array,
+                                    n_lanes,
                                 )
-                                for slot in range(n_block):
-                                    p_re, p_im = _pressure(
-                                        answers,
-                                        answer + slot * _answer_size(n_lanes),
-                                        fired,
-                                        from_array,
-                                        n_lanes,
-                                    )
-                                    strength = reflectivity[frame, present[slot]] * weight
-                                    at = 2 * ((bin_here * n_shared + wave) * BLOCK + slot)
-                                    echo[at] = strength.real * p_re - strength.imag * p_im
-                                    echo[at + 1] = strength.real * p_im + strength.imag * p_re
-                        for bin_here in range(n_here):
-                            # the carrier's bin comes first in the transform
-                            turned = m + bin_here - n_bins // 2
-                            to = PAIR * (turned if turned >= 0 else turned + n_bins)
-                            for wave in range(n_shared):
-                                _receive(
-                                    answers, 2 * bin_here * n_lanes,
-                                    echo, 2 * (bin_here * n_shared + wave) * BLOCK, n_block,
-                                    received, wave * n_groups * group_size + to, group_size, n_lanes, anew,
-                                )  # fmt: skip
-                    anew = anew and n_block == 0
-                if anew:
-                    scratch.received[:] = ZERO
-
-                for wave in range(n_shared):
-                    row = (frame * samples.shape[1] + geometry * n_shared + wave) * samples.shape[2]
-                    for group in range(n_groups):
-                        first = (wave * n_groups + group) * group_size
-                        for q in range(oversampling):
-                            bins, bins_at = received, first
-                            if q > 0:
-                                _turn_bins(received, first, constants.subsamples, q, n_bins, work)
-                                bins, bins_at = work, 0
-                            at = _inverse_transform(
-                                bins, bins_at, n_bins, constants.radices, twiddles, roots, work
-                            )
-                            _write_samples(
-                                work, at, n_bins, min(LANES, samples.shape[2] - group * LANES),
-                                target, (row + group * LANES) * row_length, row_length, q, oversampling, stream,
+                                strength = reflectivity[frame, present[slot]] * weight
+                                at = 2 * ((bin_here * n_shared + wave) * BLOCK + slot)
+                                echo[at] = strength.real * p_re - strength.imag * p_im
+                                echo[at + 1] = strength.real * p_im + strength.imag * p_re
+                    for bin_here in range(n_here):
+                        # the carrier's bin comes first in the transform
+                        turned = m + bin_here - n_bins // 2
+                        to = PAIR * (turned if turned >= 0 else turned + n_bins)
+                        for wave in range(n_shared):
+                            _receive(
+                                answers, 2 * bin_here * n_lanes,
+                                echo, 2 * (bin_here * n_shared + wave) * BLOCK, n_block,
+                                received, wave * n_groups * group_size + to, group_size, n_lanes, anew,
                             )  # fmt: skip
+                anew = anew and n_block == 0
+            if anew:
+                scratch.received[:] = ZERO
 
-    return kernel
+            for wave in range(n_shared):
+                row = (frame * samples.shape[1] + geometry * n_shared + wave) * samples.shape[2]
+                for group in range(n_groups):
+                    first = (wave * n_groups + group) * group_size
+                    for q in range(oversampling):
+                        bins, bins_at = received, first
+                        if q > 0:
+                            _turn_bins(received, first, constants.subsamples, q, n_bins, work)
+                            bins, bins_at = work, 0
+                        at = _inverse_transform(
+                            bins, bins_at, n_bins, constants.radices, twiddles, roots, work
+                        )
+                        _write_samples(
+                            work, at, n_bins, min(LANES, samples.shape[2] - group * LANES),
+                            target, (row + group * LANES) * row_length, row_length, q, oversampling, stream,
+                        )  # fmt: skip
 
 
-def _responder(degree: int, series: bool, directivity_degree: int) -> Callable[..., Any]:
-    """Function for the response of every element to a scatterer at a chunk of frequencies, for these polynomials."""
+@numba.njit(**OPTIONS)
+def _respond(  # type: ignore[no-untyped-def]
+    rows, slot, n_lanes, first_bin, n_bins, coefficients, starts, n_coefficients, directivity, answers,
+    degree, series, directivity_degree,
+):  # fmt: skip
+    """Response of every element to a scatterer at a chunk of frequencies; the last three as in `_Sizes`."""
+    n_directivity = len(directivity_degree) + 1
+    for group in range(n_lanes // LANES):
+        at = slot * N_ROWS * n_lanes + group * LANES
+        argument, sine2 = load(rows, at + ARGUMENT * n_lanes), load(rows, at + SINE2 * n_lanes)
+        wave_re, wave_im = load(rows, at + WAVE_RE * n_lanes), load(rows, at + WAVE_IM * n_lanes)
+        step_re, step_im = load(rows, at + STEP_RE * n_lanes), load(rows, at + STEP_IM * n_lanes)
+        re = starts[group] + first_bin * n_coefficients + len(degree)
+        im = re + n_coefficients // 2
+        highest = (first_bin + 1) * n_directivity - 1
+        to = slot * _answer_size(n_lanes) + group * LANES
+        for _ in range(n_bins):
+            g_re = _evaluate(coefficients, re, argument, degree, series)
+            g_im = _evaluate(coefficients, im, argument, degree, series)
+            d = spread(directivity[highest])
+            for j in range(1, n_directivity):
+                d = d * sine2 + directivity[highest - j]
+            store(answers, to, d * (wave_re * g_re - wave_im * g_im))
+            store(answers, to + n_lanes, d * (wave_re * g_im + wave_im * g_re))
+            wave_re, wave_im = (
+                wave_re * step_re - wave_im * step_im,
+                wave_re * step_im + wave_im * step_re,
+            )
+            re += n_coefficients
+            im += n_coefficients
+            highest += n_directivity
+            to += 2 * n_lanes
+        store(rows, at + WAVE_RE * n_lanes, wave_re)
+        store(rows, at + WAVE_IM * n_lanes, wave_im)
 
-    @numba.njit(**OPTIONS)
-    def evaluate(coefficients, highest, argument):  # type: ignore[no-untyped-def]
-        value = spread(coefficients[highest])
-        if not series:
-            for j in range(1, degree + 1):
-                value = value * argument + coefficients[highest - j]
-            return value
-        above, twice = spread(ZERO), argument + argument
-        for j in range(1, degree):  # Clenshaw's recurrence
-            value, above = value * twice + (coefficients[highest - j] - above), value
-        return value * argument + (coefficients[highest - degree] - above)
 
-    @numba.njit(**OPTIONS)
-    def respond(  # type: ignore[no-untyped-def]
-        rows, slot, n_lanes, first_bin, n_bins, coefficients, starts, n_coefficients, directivity, answers
-    ):
-        for group in range(n_lanes // LANES):
-            at = slot * N_ROWS * n_lanes + group * LANES
-            argument, sine2 = load(rows, at + ARGUMENT * n_lanes), load(rows, at + SINE2 * n_lanes)
-            wave_re, wave_im = load(rows, at + WAVE_RE * n_lanes), load(rows, at + WAVE_IM * n_lanes)
-            step_re, step_im = load(rows, at + STEP_RE * n_lanes), load(rows, at + STEP_IM * n_lanes)
-            re = starts[group] + first_bin * n_coefficients + degree
-            im = re + n_coefficients // 2
-            highest = (first_bin + 1) * (directivity_degree + 1) - 1
-            to = slot * _answer_size(n_lanes) + group * LANES
-            for _ in range(n_bins):
-                g_re = evaluate(coefficients, re, argument)
-                g_im = evaluate(coefficients, im, argument)
-                d = spread(directivity[highest])
-                for j in range(1, directivity_degree + 1):
-                    d = d * sine2 + directivity[highest - j]
-                store(answers, to, d * (wave_re * g_re - wave_im * g_im))
-                store(answers, to + n_lanes, d * (wave_re * g_im + wave_im * g_re))
-                wave_re, wave_im = (
-                    wave_re * step_re - wave_im * step_im,
-                    wave_re * step_im + wave_im * step_re,
-                )
-                re += n_coefficients
-                im += n_coefficients
-                highest += directivity_degree + 1
-                to += 2 * n_lanes
-            store(rows, at + WAVE_RE * n_lanes, wave_re)
-            store(rows, at + WAVE_IM * n_lanes, wave_im)
-
-    return respond
+@numba.njit(**OPTIONS)
+def _evaluate(coefficients, highest, argument, degree, series):  # type: ignore[no-untyped-def]
+    """Polynomial of powers or, by Clenshaw's recurrence, Chebyshev series; `highest` is the place of the last term."""
+    value = spread(coefficients[highest])
+    if len(series) == 0:
+        for j in range(1, len(degree) + 1):
+            value = value * argument + coefficients[highest - j]
+        return value
+    above, twice = spread(ZERO), argument + argument
+    for j in range(1, len(degree)):
+        value, above = value * twice + (coefficients[highest - j] - above), value
+    return value * argument + (coefficients[highest - len(degree)] - above)
 
 
 @numba.njit(**OPTIONS)

@@ -106,8 +106,10 @@ def simulate_channel_data(
 
     shape = (len(places), len(transmit.angles), probe.n_elements, n_samples * oversampling)
     samples = aligned(shape, np.complex64) if out is None else out
-    if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.c_contiguous:
-        raise InputError(f"out: {samples.dtype} {samples.shape}, expected contiguous complex64 {shape}")
+    if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.carray:
+        raise InputError(
+            f"out: {samples.dtype} {samples.shape}, expected contiguous, writeable complex64 {shape}"
+        )
     absent = ~(np.isfinite(places).all(axis=-1) & (places[..., 2] >= 0))
     if absent.all():
         samples[...] = 0

@@ -97,7 +97,7 @@ def echo_times(
     edge = probe.element_positions[-1]
     sine = np.sin(transmit.angles)[:, None]
     tangent = np.tan(transmit.angles)[:, None]
-    distance = np.sqrt(y**2 + z**2)
+    distance = np.abs(z) if math.isinf(probe.height) else np.hypot(y, z)
 
     def arrival(element: NDArray[np.float64]) -> NDArray[np.float64]:
         return element * sine + np.hypot(x - element, distance)

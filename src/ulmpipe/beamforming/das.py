@@ -57,7 +57,8 @@ class Scan:
     `sampling_frequency` is the oversampled one; `first_firing` (angle,) is the delay of the first element to fire
     against the wave's passage through x = 0, 0 or less; `half_array` is half the length of the full aperture;
     `taper` is the part of the receive aperture over which its Tukey window falls to zero; `lens` (2, power) are
-    polynomials in elevation focus / distance: the lens's path, m, and its phase, turns, on each way; else empty.
+    polynomials in elevation focus / distance: the lens's path, m, and its phase, turns, on each way, for distances
+    within `lens_range` and as at its ends beyond it; empty without correction.
     """
 
     grid: Grid
@@ -73,6 +74,7 @@ class Scan:
     taper: float
     lens: NDArray[np.float64]
     lens_focus: float
+    lens_range: tuple[float, float]
     interpolation_filter: NDArray[np.float32]
 
 
@@ -159,6 +161,9 @@ def delay_and_sum(
     data = np.ascontiguousarray(channel_data, dtype=np.complex64)
     image = np.zeros((data.shape[0], grid.z.size * grid.x.size), dtype=np.complex64)
     element, angles = probe.element_positions, np.asarray(transmit.angles, dtype=np.float64)
+    lens, lens_range = np.zeros((2, 0)), (0.0, np.inf)
+    if lens_correction and np.isfinite(probe.height) and np.isfinite(probe.elevation_focus):
+        lens, lens_range = _lens(grid, probe, demodulation_frequency, speed_of_sound)
     scan = Scan(
         grid=grid,
         element_positions=element,
@@ -171,9 +176,8 @@ def delay_and_sum(
         f_number=f_number,
         half_array=0.5 * probe.n_elements * probe.pitch,
         taper=TAPERS[apodization],
-        lens=_lens(grid, probe, demodulation_frequency, speed_of_sound)
-        if lens_correction
-        else np.zeros((2, 0)),
+        lens=lens,
+        lens_range=lens_range,
         lens_focus=probe.elevation_focus,
         interpolation_filter=interpolation_filter(oversampling),
     )
@@ -182,8 +186,10 @@ def delay_and_sum(
     return image.reshape(-1, *grid.shape)
 
 
-def _lens(grid: Grid, probe: Probe, frequency: float, speed_of_sound: float) -> NDArray[np.float64]:
-    """Polynomials of `Scan.lens` over all distances between the grid's pixels and the elements."""
+def _lens(
+    grid: Grid, probe: Probe, frequency: float, speed_of_sound: float
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Polynomials of `Scan.lens` and their range, from the grid's nearest pixels to its farthest."""
     from ulmpipe.acoustics.slice_thickness import lens_delay
 
     widest = np.abs(grid.x).max() + 0.5 * probe.n_elements * probe.pitch
@@ -195,7 +201,7 @@ def _lens(grid: Grid, probe: Probe, frequency: float, speed_of_sound: float) -> 
     fits = [
         np.polynomial.Polynomial.fit(probe.elevation_focus * inverse, value, LENS_DEGREE) for value in values
     ]
-    return np.stack([fit.convert().coef for fit in fits])
+    return np.stack([fit.convert().coef for fit in fits]), (nearest, farthest)
 
 
 @lru_cache(maxsize=4)

@@ -65,6 +65,7 @@ class _Geometry(NamedTuple):
     taper: float
     lens: NDArray[np.float64]  # (path or phase, power of lens_focus / distance)
     lens_focus: float
+    lens_range: tuple[float, float]
 
 
 def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64], workers: int) -> None:
@@ -100,6 +101,7 @@ def _geometry(scan: Scan) -> _Geometry:
         scan.taper,
         scan.lens,
         scan.lens_focus,
+        scan.lens_range,
     )
 
 
@@ -208,7 +210,7 @@ def _place(  # type: ignore[no-untyped-def]
     for index in range(0, n_pixels, LANES):
         px, pz = load(x, first_pixel + index), load(z, first_pixel + index)
         sent = px * geometry.sine[angle] + pz * geometry.cosine[angle]
-        sent_path, sent_phase = _lens(geometry, larger(pz, spread(1e-9)) / geometry.cosine[angle])
+        sent_path, sent_phase = _lens(geometry, pz / geometry.cosine[angle])
         for member in range(GROUP):
             element = geometry.element[first_element + min(member, n_group - 1)]
             dx = px - element
@@ -216,7 +218,7 @@ def _place(  # type: ignore[no-untyped-def]
             delay = (sent + distance) * geometry.samples_per_metre - geometry.origin[angle]
             turns = delay * geometry.turns + geometry.start_turns
             if geometry.lens.size > 0:
-                path, phase = _lens(geometry, larger(distance, spread(1e-9)))
+                path, phase = _lens(geometry, distance)
                 delay = delay + (sent_path + path) * geometry.samples_per_metre
                 turns = turns + (sent_phase + phase)
             sine, cosine = sine_cosine(narrow(turns - nearest_integer(turns)))
@@ -266,7 +268,8 @@ def _place(  # type: ignore[no-untyped-def]
 def _lens(geometry, distance):  # type: ignore[no-untyped-def]
     """Path and phase that the elevation lens adds to a way of this length."""
     path, phase = spread(0.0), spread(0.0)
-    near = geometry.lens_focus / distance
+    nearest, farthest = geometry.lens_range
+    near = geometry.lens_focus / smaller(larger(distance, spread(nearest)), spread(farthest))
     for power in range(geometry.lens.shape[1] - 1, -1, -1):
         path = path * near + geometry.lens[0, power]
         phase = phase * near + geometry.lens[1, power]

@@ -150,10 +150,8 @@ def _lens(scan: Scan, distance: NDArray[np.float64]) -> tuple[NDArray[np.float64
     """Delay, s, and phase, turns, that the elevation lens adds to a way of this length."""
     if scan.lens.size == 0:
         return np.zeros(()), np.zeros(())
-    path, turns = (
-        np.polynomial.polynomial.polyval(scan.lens_focus / np.maximum(distance, 1e-9), each)
-        for each in scan.lens
-    )
+    near = scan.lens_focus / np.clip(distance, *scan.lens_range)
+    path, turns = (np.polynomial.polynomial.polyval(near, each) for each in scan.lens)
     return path / scan.speed_of_sound, turns
 
 
