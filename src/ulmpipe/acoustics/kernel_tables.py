@@ -25,7 +25,7 @@ class KernelTables:
     ----------
     elements : ndarray, shape (lane,), float64
         Element positions, continued beyond the array up to a whole number of tiles, m.
-    n_elements, n_frequencies : int
+    n_elements : int
     delay_phases : ndarray, shape (angle, frequency, 2, lane), float32
         Real and imaginary part of exp(−iω delay); 0 in the lanes that are no elements.
     spectrum_weights : ndarray, shape (frequency,), complex64
@@ -53,7 +53,6 @@ class KernelTables:
 
     elements: NDArray[np.float64]
     n_elements: int
-    n_frequencies: int
     delay_phases: NDArray[np.float32]
     spectrum_weights: NDArray[np.complex64]
     directivity: NDArray[np.float32]
@@ -94,7 +93,6 @@ def kernel_tables(
     return KernelTables(
         elements=elements,
         n_elements=probe.n_elements,
-        n_frequencies=len(frequency),
         delay_phases=phases,
         spectrum_weights=spectrum_weights(probe, transmit, window),
         directivity=_directivity(frequency, probe, speed_of_sound),

@@ -45,7 +45,7 @@ from ulmpipe.memory import aligned, aligned_copy
 from ulmpipe.parallel import in_threads
 
 BLOCK = 5  # scatterers whose rows stay in the cache together
-STREAMED = 4_000_000  # numbers in a result beyond which it is written past the cache
+STREAMED = 4_000_000  # numbers in a thread's part of a result, beyond which it is written past the cache
 CHUNK = 6  # frequency bins answered in one go
 RESTART = 48  # frequency bins after which the exponential recursion starts afresh
 # Rows of a scatterer's scratch array, over elements: exp(−ikr) and its step from bin to bin, the argument of

@@ -230,7 +230,7 @@ def interpolation_filter(oversampling: int) -> NDArray[np.float32]:
 
 
 def _kernel(backend: str) -> Kernel:
-    """The function that fills an image from data, filter and delay tables."""
+    """The function that fills an image from data and scan."""
     from ulmpipe.beamforming import kernels_gpu
 
     if backend == "gpu" or (backend == "auto" and kernels_gpu.is_available()):

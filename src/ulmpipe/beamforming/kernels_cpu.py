@@ -81,7 +81,7 @@ def beamform(data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex6
 
 
 def _geometry(scan: Scan) -> _Geometry:
-    blocks = list(_pixel_blocks(scan.grid.shape))
+    blocks = _pixel_blocks(scan.grid.shape)
     pixel = np.concatenate(blocks)
     n_x = scan.grid.x.size
     return _Geometry(
