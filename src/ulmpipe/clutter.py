@@ -6,10 +6,13 @@ its first components (Demené et al., IEEE TMI 34(11) 2015); they are subtracted
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, eigh
 
+from ulmpipe.device import array_module, on_gpu
 from ulmpipe.errors import InputError
 
 PIXELS_AT_ONCE = 8192  # bounds the float64 copy
@@ -27,13 +30,13 @@ def svd_filter(iq: NDArray[np.complex64], *, n_removed: int) -> NDArray[np.compl
     Parameters
     ----------
     iq
-        (frame, z, x) complex, one block.
+        (frame, z, x) complex, one block. CuPy's images are filtered on the GPU.
     n_removed
         Number of components, from 0 (nothing is removed) to less than the number of frames.
 
     Returns
     -------
-    complex64, shape of `iq`.
+    complex64, shape of `iq`, and where it is.
 
     Raises
     ------
@@ -46,17 +49,30 @@ def svd_filter(iq: NDArray[np.complex64], *, n_removed: int) -> NDArray[np.compl
     n_frames = iq.shape[0]
     if not 0 <= n_removed < n_frames:
         raise InputError(f"n_removed: {n_removed}, expected 0 to {n_frames - 1} ({n_frames} frames)")
-    matrix = np.ascontiguousarray(iq, dtype=np.complex64).reshape(n_frames, -1)
+    xp = array_module(iq)
+    matrix = xp.ascontiguousarray(iq, dtype=np.complex64).reshape(n_frames, -1)
     if n_removed == 0:
         return matrix.reshape(iq.shape).copy()
-    gram = _gram_matrix(matrix)
-    if not np.isfinite(gram.diagonal()).all():
+    gram = _gram_matrix_on_gpu(matrix) if on_gpu(matrix) else _gram_matrix(matrix)
+    if not xp.isfinite(gram.diagonal()).all():
         raise InputError("clutter filter: images that are not finite")
-    largest = (n_frames - n_removed, n_frames - 1)
-    _, vectors = eigh(gram, lower=False, overwrite_a=True, check_finite=False, subset_by_index=largest)
+    if on_gpu(matrix):
+        vectors = xp.linalg.eigh(gram, UPLO="U")[1][:, n_frames - n_removed :]
+    else:
+        largest = (n_frames - n_removed, n_frames - 1)
+        _, vectors = eigh(gram, lower=False, overwrite_a=True, check_finite=False, subset_by_index=largest)
     basis = vectors.astype(np.complex64)
     clutter = basis @ (basis.conj().T @ matrix)
-    return np.subtract(matrix, clutter, out=clutter).reshape(iq.shape)
+    return xp.subtract(matrix, clutter, out=clutter).reshape(iq.shape)
+
+
+def _gram_matrix_on_gpu(matrix: Any) -> Any:
+    """X X*, (frame, frame), a CuPy array, summed in float64."""
+    gram = 0
+    for first in range(0, matrix.shape[1], PIXELS_AT_ONCE):
+        some = matrix[:, first : first + PIXELS_AT_ONCE].astype(np.complex128)
+        gram = some @ some.conj().T + gram
+    return gram
 
 
 def _gram_matrix(matrix: NDArray[np.complex64]) -> NDArray[np.complex128]:

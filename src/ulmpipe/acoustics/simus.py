@@ -19,6 +19,7 @@ from ulmpipe.acoustics.kernel_tables import kernel_tables
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import echo_spectrum
 from ulmpipe.acoustics.window import ReceiveWindow, check_echoes_fit
+from ulmpipe.device import array_module, on_gpu, runs_on_gpu
 from ulmpipe.errors import InputError
 from ulmpipe.memory import aligned
 from ulmpipe.parallel import count_workers
@@ -78,7 +79,8 @@ def simulate_channel_data(
         Threads of the CPU backend and the Fourier transform; default: the cores of this process. The result
         does not depend on it.
     out : ndarray, optional
-        Contiguous memory for the result: new memory costs as much time as the simulation of some bubbles.
+        Contiguous memory for the result: new memory costs as much time as the simulation of some bubbles. If it is
+        a CuPy array, the result stays on the GPU.
 
     Returns
     -------
@@ -106,23 +108,25 @@ def simulate_channel_data(
 
     shape = (len(places), len(transmit.angles), probe.n_elements, n_samples * oversampling)
     samples = aligned(shape, np.complex64) if out is None else out
-    if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.carray:
-        raise InputError(
-            f"out: {samples.dtype} {samples.shape}, expected contiguous, writeable complex64 {shape}"
-        )
+    if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.c_contiguous:
+        raise InputError(f"out: {samples.dtype} {samples.shape}, expected contiguous complex64 {shape}")
+    if backend not in BACKENDS:
+        raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
+    gpu = runs_on_gpu(backend)
+    if on_gpu(samples) and not gpu:
+        raise InputError(f"backend: {backend!r}, but out is on a GPU, expected 'auto' or 'gpu'")
     absent = ~(np.isfinite(places).all(axis=-1) & (places[..., 2] >= 0))
     if absent.all():
         samples[...] = 0
         return samples
     workers = count_workers(workers)
-    chosen = choose_backend(backend)
     n_lanes = LANES * math.ceil(probe.n_elements / LANES)
     lattice = elevation_lattice(probe, transmit, window, n_lanes, speed_of_sound)
-    if chosen == "reference" or lattice is None:
+    if backend == "reference" or lattice is None:
         spectra = _reference_spectra(
             places, strengths, probe, transmit, window, speed_of_sound=speed_of_sound, attenuation=attenuation
         )
-        samples[...] = to_samples(spectra, oversampling, workers=workers)
+        samples[...] = array_module(samples).asarray(to_samples(spectra, oversampling, workers=workers))
         return samples
 
     tables = kernel_tables(
@@ -135,10 +139,10 @@ def simulate_channel_data(
         attenuation=attenuation,
         n_lanes=n_lanes,
     )
-    if chosen == "gpu":
+    if gpu:
         from ulmpipe.acoustics import kernels_gpu
 
-        samples[...] = kernels_gpu.simulate_samples(places, strengths, tables, oversampling=oversampling)
+        kernels_gpu.simulate_samples(places, strengths, tables, oversampling=oversampling, samples=samples)
     else:
         from ulmpipe.acoustics import kernels_cpu
 
@@ -171,20 +175,6 @@ def _scene(
             "reflectivity: not finite, expected a number for every bubble (NaN positions are absent)"
         )
     return places, np.ascontiguousarray(np.broadcast_to(strengths, (n_frames, n_bubbles)), dtype=np.complex64)
-
-
-def choose_backend(backend: str) -> str:
-    """What "auto" means here; refuses a backend that is not there."""
-    if backend not in BACKENDS:
-        raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
-    if backend in ("auto", "gpu"):
-        from ulmpipe.acoustics.kernels_gpu import device_available
-
-        if device_available():
-            return "gpu"
-        if backend == "gpu":
-            raise InputError("backend: 'gpu', but CuPy or a CUDA device is missing, expected both or 'cpu'")
-    return "cpu" if backend == "auto" else backend
 
 
 def _reference_spectra(

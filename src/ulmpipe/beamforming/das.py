@@ -10,20 +10,21 @@ beamforming", Ultrasonics 111 (2021), eqs. 1-8 (delays, phase rotation of I/Q si
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmpipe.device import array_module, on_gpu, runs_on_gpu, to_host
 from ulmpipe.errors import InputError
 from ulmpipe.parallel import count_workers
 
 if TYPE_CHECKING:
     from ulmpipe.acoustics.probe import PlaneWaves, Probe
 
+BACKENDS = ("auto", "cpu", "gpu")
 INTERPOLATION_TAPS = 20
 EDGE_WEIGHT = 1e-3  # of the edges of the band, over that of its middle
 LENS_DEGREE = 6
@@ -77,9 +78,16 @@ class Scan:
     lens_range: tuple[float, float]
     interpolation_filter: NDArray[np.float32]
 
+    @cached_property
+    def _content(self) -> tuple[object, ...]:
+        parts = {**vars(self), "grid": np.concatenate([self.grid.z, self.grid.x]), "shape": self.grid.shape}
+        return tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in parts.values())
 
-# (data, scan, image, threads): fills the image
-Kernel = Callable[[NDArray[np.complex64], Scan, NDArray[np.complex64], int], None]
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scan) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
 
 
 def delay_and_sum(
@@ -109,7 +117,7 @@ def delay_and_sum(
     Parameters
     ----------
     channel_data
-        (frame, angle, element, sample) complex IQ.
+        (frame, angle, element, sample) complex IQ. CuPy's data are beamformed on the GPU, and so is the result CuPy's.
     grid
         Pixel centres, m.
     probe, transmit
@@ -156,10 +164,9 @@ def delay_and_sum(
         f_number=f_number,
         apodization=apodization,
         oversampling=oversampling,
+        backend=backend,
     )
-    kernel = _kernel(backend)
-    data = np.ascontiguousarray(channel_data, dtype=np.complex64)
-    image = np.zeros((data.shape[0], grid.z.size * grid.x.size), dtype=np.complex64)
+    data = array_module(channel_data).ascontiguousarray(channel_data, dtype=np.complex64)
     element, angles = probe.element_positions, np.asarray(transmit.angles, dtype=np.float64)
     lens, lens_range = np.zeros((2, 0)), (0.0, np.inf)
     if lens_correction and np.isfinite(probe.height) and np.isfinite(probe.elevation_focus):
@@ -181,8 +188,17 @@ def delay_and_sum(
         lens_focus=probe.elevation_focus,
         interpolation_filter=interpolation_filter(oversampling),
     )
-    if data.shape[0]:
-        kernel(data, scan, image, count_workers(workers))
+    if runs_on_gpu(backend) or on_gpu(data):
+        from ulmpipe.beamforming import kernels_gpu
+
+        image = kernels_gpu.beamform(data, scan)
+        image = image if on_gpu(data) else to_host(image)
+    else:
+        from ulmpipe.beamforming import kernels_cpu
+
+        image = np.zeros((len(data), grid.z.size * grid.x.size), dtype=np.complex64)
+        if len(data):
+            kernels_cpu.beamform(data, scan, image, count_workers(workers))
     return image.reshape(-1, *grid.shape)
 
 
@@ -229,19 +245,6 @@ def interpolation_filter(oversampling: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(taps.T, dtype=np.float32)
 
 
-def _kernel(backend: str) -> Kernel:
-    """The function that fills an image from data and scan."""
-    from ulmpipe.beamforming import kernels_gpu
-
-    if backend == "gpu" or (backend == "auto" and kernels_gpu.is_available()):
-        return kernels_gpu.beamform
-    if backend in ("auto", "cpu"):
-        from ulmpipe.beamforming import kernels_cpu
-
-        return kernels_cpu.beamform
-    raise InputError(f'backend: {backend!r}, expected "auto", "cpu" or "gpu"')
-
-
 def _check(
     channel_data: NDArray[np.complex64],
     probe: Probe,
@@ -252,6 +255,7 @@ def _check(
     f_number: float,
     apodization: str,
     oversampling: int,
+    backend: str,
 ) -> None:
     expected = (len(transmit.angles), len(probe.element_positions))
     if channel_data.ndim != 4 or channel_data.shape[1:3] != expected:
@@ -259,7 +263,7 @@ def _check(
             f"channel_data: shape {channel_data.shape}, expected (frame, angle, element, sample) "
             f"with {expected[0]} angles and {expected[1]} elements"
         )
-    if not np.iscomplexobj(channel_data):
+    if channel_data.dtype.kind != "c":
         raise InputError(f"channel_data: dtype {channel_data.dtype}, expected complex IQ")
     for name, value in (("sampling_frequency", sampling_frequency), ("speed_of_sound", speed_of_sound)):
         if not (np.isfinite(value) and value > 0):
@@ -268,5 +272,9 @@ def _check(
         raise InputError(f"f_number: {f_number}, expected 0 (full aperture) or more")
     if apodization not in TAPERS:
         raise InputError(f"apodization: {apodization!r}, expected one of {', '.join(TAPERS)}")
+    if backend not in BACKENDS:
+        raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
+    if backend == "cpu" and on_gpu(channel_data):
+        raise InputError("backend: 'cpu', but channel_data are on a GPU, expected 'auto' or 'gpu'")
     if oversampling < 1 or oversampling != int(oversampling):
         raise InputError(f"oversampling: {oversampling}, expected a whole number of at least 1")

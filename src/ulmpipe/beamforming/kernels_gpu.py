@@ -1,15 +1,16 @@
-"""Delay-and-sum on the GPU: CuPy raw kernels, the twin of `kernels_cpu`.
+"""Delay-and-sum on the GPU: one CUDA kernel, the twin of `kernels_cpu`.
 
-`refine` oversamples the channels of some frames, `delay_and_sum` gives each thread one pixel of a few frames,
-so that a delay is worked out once for all of them. The source uses only what a small shim over the CUDA
-built-ins can stand in for: the tests compile the same text for the host.
+A thread block makes a square tile of the images of FRAMES frames. Channel by channel it copies the samples that the
+tile looks at into shared memory, oversamples them there, and adds them to its pixels: oversampled channels would not
+fit into the caches, and most of a record lies outside a tile's depths. A delay is worked out once for all frames. The source
+uses only what a small shim over the CUDA built-ins can stand in for: the tests compile the same text for the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,206 +18,308 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ulmpipe.beamforming.das import Scan
 
-THREADS = 128
-FRAMES_PER_THREAD = 8  # as FRAMES in the source
-FRAMES_AT_ONCE = 64  # bounds the memory of the oversampled channels
+FRAMES = 8  # of a thread block, even
+MOST_THREADS = 256
+SHARED_BYTES = 48 * 1024  # that every GPU grants
+SIDES = (32, 16, 8, 4, 2, 1)  # of a tile, pixels: the first whose samples fit into shared memory
 PIXELS_AT_ONCE = 16384  # bounds the memory of the delay tables while they are made
+BYTES_AT_ONCE = 256 * 2**20  # of channel data that are copied to the device in one go
 
+# Needs the macros FRAMES, THREADS, PIXELS (of a thread), OVERSAMPLING, TAPS and FILTER (a list of floats).
 SOURCE = r"""
-#define FRAMES 8
+#define ROW (FRAMES + 2) /* oversampled samples of all frames side by side, and what keeps rows in different banks */
+#define BEFORE (OVERSAMPLING > 1 ? TAPS / 2 - 1 : 0)
 
-extern "C" __global__ void refine(const float2* data, const float* taps, int oversampling, int n_taps,
-                                  int n_samples, long long n_channels, float2* fine)
+static __constant__ float filter[OVERSAMPLING][TAPS] = FILTER;
+
+/* Oversampled samples first * OVERSAMPLING and following, row by row, from raw ones that begin BEFORE `first`. */
+static __device__ __forceinline__ void refine(const float2 *raw, int stride, int n_samples, float2 *fine)
 {
-    const long long n_rows = (long long)(n_samples - 1) * oversampling + 2;
-    const long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= n_channels * n_rows) return;
-    const long long channel = index / n_rows;
-    const int row = (int)(index - channel * n_rows);
-    const int sample = row / oversampling, phase = row - sample * oversampling;
-    const float2* source = data + channel * n_samples;
-    float2 sum = make_float2(0.0f, 0.0f);
-    if (oversampling == 1) {
-        if (sample < n_samples) sum = source[sample];
-    } else {
-        for (int tap = 0; tap < n_taps; ++tap) {
-            const int at = sample + tap - n_taps / 2 + 1;
-            if (at < 0 || at >= n_samples) continue;
-            const float weight = taps[phase * n_taps + tap];
-            sum.x += weight * source[at].x;
-            sum.y += weight * source[at].y;
+    for (int i = threadIdx.x; i < n_samples * FRAMES; i += THREADS) {
+        const int frame = i % FRAMES, sample = i / FRAMES;
+        const float2 *source = raw + frame * stride + sample;
+        float2 sum[OVERSAMPLING];
+        #pragma unroll
+        for (int q = 0; q < OVERSAMPLING; ++q) sum[q] = make_float2(0.0f, 0.0f);
+        #pragma unroll
+        for (int tap = 0; tap < TAPS; ++tap) {
+            const float2 value = source[tap];
+            #pragma unroll
+            for (int q = 0; q < OVERSAMPLING; ++q) {
+                sum[q].x += filter[q][tap] * value.x;
+                sum[q].y += filter[q][tap] * value.y;
+            }
         }
+        #pragma unroll
+        for (int q = 0; q < OVERSAMPLING; ++q) fine[(sample * OVERSAMPLING + q) * ROW + frame] = sum[q];
     }
-    fine[index] = sum;
 }
 
-extern "C" __global__ void delay_and_sum(const float2* fine, const float* transmit_position,
-                                         const float2* transmit_phase, const float* receive_position,
-                                         const float2* receive_phase, const long long* pixel, int n_frames,
-                                         int n_angles, int n_elements, int n_rows, int n_pixels,
-                                         long long image_size, float2* image)
+/* data (frame, angle, element, sample); positions in oversampled samples and phases (angle or element, tile, pixel);
+   ranges of the positions within a tile (angle or element, tile), from > to where no pixel of it sees the element;
+   pixel (tile, pixel): index into an image, -1 outside it. Shared memory: rows, then raw samples. */
+extern "C" __global__ void __launch_bounds__(THREADS) delay_and_sum(
+    const float2 *data, const float *transmit_position, const float2 *transmit_phase, const float *receive_position,
+    const float2 *receive_phase, const float2 *transmit_range, const float2 *receive_range, const long long *pixel,
+    int n_frames, int n_angles, int n_elements, int n_samples, int most_samples, int stride, long long image_size,
+    float2 *image)
 {
-    const int here = blockIdx.x * blockDim.x + threadIdx.x;
+    extern __shared__ float4 memory[];
+    float2 *fine = (float2 *)memory;
+    float2 *raw = fine + most_samples * OVERSAMPLING * ROW;
+    const int tile = blockIdx.x, n_tiles = gridDim.x;
     const int first_frame = blockIdx.y * FRAMES;
-    if (here >= n_pixels || first_frame >= n_frames) return;
-    const int frames = n_frames - first_frame < FRAMES ? n_frames - first_frame : FRAMES;
-    const long long frame_size = (long long)n_angles * n_elements * n_rows;
-    float2 sum[FRAMES];
-    for (int k = 0; k < FRAMES; ++k) sum[k] = make_float2(0.0f, 0.0f);
+    const int last_row = (n_samples - 1) * OVERSAMPLING; /* that a position may reach */
+    const long long tile_size = (long long)THREADS * PIXELS;
+
+    float2 sum[PIXELS][FRAMES];
+    #pragma unroll
+    for (int k = 0; k < PIXELS; ++k)
+        #pragma unroll
+        for (int f = 0; f < FRAMES; ++f) sum[k][f] = make_float2(0.0f, 0.0f);
+
     for (int element = 0; element < n_elements; ++element) {
-        const float2 receive = receive_phase[(long long)element * n_pixels + here];
-        if (receive.x == 0.0f && receive.y == 0.0f) continue;
-        const float receive_at = receive_position[(long long)element * n_pixels + here];
+        const float2 seen = receive_range[(long long)element * n_tiles + tile];
+        if (!(seen.x <= seen.y)) continue;
+        float at[PIXELS];
+        float2 receive[PIXELS];
+        #pragma unroll
+        for (int k = 0; k < PIXELS; ++k) {
+            const long long here = ((long long)element * n_tiles + tile) * tile_size + threadIdx.x + k * THREADS;
+            at[k] = receive_position[here];
+            receive[k] = receive_phase[here];
+        }
         for (int angle = 0; angle < n_angles; ++angle) {
-            const float position = transmit_position[(long long)angle * n_pixels + here] + receive_at;
-            if (!(position >= 0.0f && position <= (float)(n_rows - 2))) continue;
-            const int row = (int)position;
-            const float far = position - (float)row, near = 1.0f - far;
-            const float2 transmit = transmit_phase[(long long)angle * n_pixels + here];
-            const float re = transmit.x * receive.x - transmit.y * receive.y;
-            const float im = transmit.x * receive.y + transmit.y * receive.x;
-            const float2* source = fine + first_frame * frame_size
-                                   + ((long long)angle * n_elements + element) * n_rows + row;
+            const float2 sent = transmit_range[(long long)angle * n_tiles + tile];
+            const float from = floorf(fmaxf(sent.x + seen.x, 0.0f));
+            const float to = floorf(fminf(sent.y + seen.y, (float)last_row)) + 1.0f;
+            if (!(from < to)) continue;
+            const int first = (int)from / OVERSAMPLING, count = (int)to / OVERSAMPLING - first + 1;
+            const int n_raw = count + TAPS - 1;
+            __syncthreads(); /* nobody reads the last channel any more */
+            for (int i = threadIdx.x; i < FRAMES * n_raw; i += THREADS) {
+                const int frame = first_frame + i / n_raw, sample = first - BEFORE + i % n_raw;
+                float2 value = make_float2(0.0f, 0.0f);
+                if (frame < n_frames && sample >= 0 && sample < n_samples)
+                    value = data[(((long long)frame * n_angles + angle) * n_elements + element) * n_samples + sample];
+                raw[i / n_raw * stride + i % n_raw] = value;
+            }
+            __syncthreads();
+            refine(raw, stride, count, fine);
+            __syncthreads();
             #pragma unroll
-            for (int k = 0; k < FRAMES; ++k) {
-                if (k >= frames) break;
-                const float2 a = source[k * frame_size], b = source[k * frame_size + 1];
-                const float x = near * a.x + far * b.x, y = near * a.y + far * b.y;
-                sum[k].x += re * x - im * y;
-                sum[k].y += re * y + im * x;
+            for (int k = 0; k < PIXELS; ++k) {
+                if (receive[k].x == 0.0f && receive[k].y == 0.0f) continue;
+                const long long here = ((long long)angle * n_tiles + tile) * tile_size + threadIdx.x + k * THREADS;
+                const float position = transmit_position[here] + at[k];
+                if (!(position >= 0.0f && position <= (float)last_row)) continue;
+                const int row = (int)position;
+                const float far = position - (float)row;
+                const float2 transmit = transmit_phase[here];
+                const float re = transmit.x * receive[k].x - transmit.y * receive[k].y;
+                const float im = transmit.x * receive[k].y + transmit.y * receive[k].x;
+                const float4 *near_row = (const float4 *)(fine + (row - first * OVERSAMPLING) * ROW);
+                #pragma unroll
+                for (int pair = 0; pair < FRAMES / 2; ++pair) {
+                    const float4 a = near_row[pair], b = near_row[ROW / 2 + pair];
+                    const float x = a.x + far * (b.x - a.x), y = a.y + far * (b.y - a.y);
+                    const float z = a.z + far * (b.z - a.z), w = a.w + far * (b.w - a.w);
+                    sum[k][2 * pair].x += re * x - im * y;
+                    sum[k][2 * pair].y += re * y + im * x;
+                    sum[k][2 * pair + 1].x += re * z - im * w;
+                    sum[k][2 * pair + 1].y += re * w + im * z;
+                }
             }
         }
     }
-    for (int k = 0; k < frames; ++k) image[(first_frame + k) * image_size + pixel[here]] = sum[k];
+    #pragma unroll
+    for (int k = 0; k < PIXELS; ++k) {
+        const long long to = pixel[(long long)tile * tile_size + threadIdx.x + k * THREADS];
+        if (to < 0) continue;
+        #pragma unroll
+        for (int f = 0; f < FRAMES; ++f)
+            if (first_frame + f < n_frames) image[(first_frame + f) * image_size + to] = sum[k][f];
+    }
 }
 """
 
 
-@cache
-def is_available() -> bool:
-    """Whether CuPy is installed and sees a device."""
-    try:
-        import cupy
+class _Tiles(NamedTuple):
+    """Delays of some tiles of the grid, on the device; made in float64, the kernel only interpolates and sums."""
 
-        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
-    except Exception:  # CuPy without a driver raises its own error types
-        return False
+    transmit_position: Any  # (angle, tile, pixel) float32: oversampled samples; those of both ways add up
+    transmit_phase: Any  # (angle, tile, pixel) complex64: of the carrier, over the number of angles; phases multiply
+    receive_position: Any  # (element, tile, pixel) float32
+    receive_phase: Any  # (element, tile, pixel) complex64: times the apodization, zero outside the aperture
+    transmit_range: Any  # (angle, tile, 2) float32: least and largest position within the tile
+    receive_range: Any  # (element, tile, 2) float32: of the pixels that see the element
+    pixel: Any  # (tile, pixel) int64: index into the flattened image, -1 outside
 
 
-@cache
-def _compiled() -> Any:
+class _Plan(NamedTuple):
+    """What a scan asks of the device, whatever the data."""
+
+    kernel: Any
+    n_threads: int
+    tiles: list[_Tiles]
+    most_samples: int  # of a channel that a tile looks at
+    stride: int  # of the raw samples of one frame in shared memory
+    shared_bytes: int
+
+
+def beamform(data: Any, scan: Scan) -> Any:
+    """Images (frame, pixel), a CuPy array, from data (frame, angle, element, sample); see `das.delay_and_sum`.
+
+    Data of NumPy are copied to the device some frames at a time. The delays stay there: 12 bytes per element and pixel.
+    """
     import cupy
 
-    return cupy.RawModule(code=SOURCE)
+    n_frames, n_angles, n_elements, n_samples = data.shape
+    image = cupy.empty((n_frames, scan.grid.z.size * scan.grid.x.size), dtype=np.complex64)
+    at_once = n_frames if isinstance(data, cupy.ndarray) else max(1, BYTES_AT_ONCE // max(1, data[0].nbytes))
+    plan = _plan(scan)
+    for first in range(0, n_frames, at_once):
+        some = cupy.asarray(data[first : first + at_once])
+        sizes = (len(some), n_angles, n_elements, n_samples, plan.most_samples, plan.stride)
+        for tiles in plan.tiles:
+            plan.kernel(
+                (tiles.pixel.shape[0], -(-len(some) // FRAMES)),
+                (plan.n_threads,),
+                (
+                    some,
+                    *tiles,
+                    *(np.int32(size) for size in sizes),
+                    np.int64(image.shape[1]),
+                    image[first : first + at_once],
+                ),
+                shared_mem=plan.shared_bytes,
+            )
+    return image
 
 
-def _delay_tables(scan: Scan) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Delays of all pixels, a bounded number at a time; made in float64, the kernel only interpolates and sums.
+@lru_cache(maxsize=4)
+def _plan(scan: Scan) -> _Plan:
+    oversampling, n_taps = scan.interpolation_filter.shape
+    for side in SIDES:
+        tiles = list(_tabulate(scan, side))
+        span = max(_widest(each) for each in tiles)
+        most_samples = int(span) // oversampling + 3
+        n_raw = most_samples + n_taps - 1
+        stride = n_raw + (2 - n_raw) % 16  # frames beside each other then lie in different banks
+        shared_bytes = 8 * (most_samples * oversampling * (FRAMES + 2) + FRAMES * stride)
+        if shared_bytes <= SHARED_BYTES or side == 1:
+            break
+    n_threads = min(MOST_THREADS, side * side)
+    literals = ",".join("{" + ",".join(f"{tap:.9e}f" for tap in phase) + "}" for phase in scan.interpolation_filter)
+    options = {
+        "FRAMES": FRAMES,
+        "THREADS": n_threads,
+        "PIXELS": side * side // n_threads,
+        "OVERSAMPLING": oversampling,
+        "TAPS": n_taps,
+        "FILTER": "{" + literals + "}",
+    }
+    kernel = _compiled("".join(f"#define {name} {value}\n" for name, value in options.items()))
+    return _Plan(kernel, n_threads, tiles, most_samples, stride, shared_bytes)
 
-    Yields
-    ------
-    transmit_position : (angle, pixel) float32
-        Oversampled samples from the first one; transmit and receive positions add up.
-    transmit_phase : (angle, pixel) complex64
-        Of the carrier, over the number of angles; transmit and receive phases multiply.
-    receive_position : (element, pixel) float32
-    receive_phase : (element, pixel) complex64
-        Times the apodization: zero where the element is outside the pixel's aperture.
-    pixel : (pixel,) int64
-        Index into the flattened image.
-    """
-    element, angle = scan.element_positions[:, None], scan.angles[:, None]
-    n_x = scan.grid.x.size
-    for first in range(0, scan.grid.z.size * n_x, PIXELS_AT_ONCE):
-        pixel = np.arange(first, min(first + PIXELS_AT_ONCE, scan.grid.z.size * n_x))
-        z, x = scan.grid.z[pixel // n_x], scan.grid.x[pixel % n_x]
-        transmit_delay = (x * np.sin(angle) + z * np.cos(angle)) / scan.speed_of_sound - scan.first_firing[
-            :, None
-        ]
-        distance = np.hypot(x - element, z)
+
+def _widest(tiles: _Tiles) -> float:
+    """Largest distance between the positions of a channel within a tile, oversampled samples."""
+    widths = [
+        float((each[..., 1] - each[..., 0]).max()) for each in (tiles.transmit_range, tiles.receive_range)
+    ]
+    return max(0.0, sum(widths))
+
+
+@lru_cache(maxsize=8)
+def _compiled(definitions: str) -> Any:
+    import cupy
+
+    return cupy.RawKernel(definitions + SOURCE, "delay_and_sum", options=("--std=c++14",))
+
+
+def _tabulate(scan: Scan, side: int) -> Iterator[_Tiles]:
+    """Delays of all square tiles of `side` pixels, a bounded number at a time."""
+    import cupy as xp
+
+    n_z, n_x = scan.grid.shape
+    tiles_x = -(-n_x // side)
+    n_tiles = tiles_x * -(-n_z // side)
+    element, angle = (xp.asarray(each)[:, None, None] for each in (scan.element_positions, scan.angles))
+    first_firing = xp.asarray(scan.first_firing)[:, None, None]
+    grid_z, grid_x = xp.asarray(scan.grid.z), xp.asarray(scan.grid.x)
+    within = xp.arange(side * side)
+    at_once = max(1, PIXELS_AT_ONCE // side**2)
+    for first in range(0, n_tiles, at_once):
+        tile = xp.arange(first, min(first + at_once, n_tiles))[:, None]
+        row = tile // tiles_x * side + within // side
+        column = tile % tiles_x * side + within % side
+        inside = (row < n_z) & (column < n_x)
+        z, x = grid_z[xp.minimum(row, n_z - 1)], grid_x[xp.minimum(column, n_x - 1)]
+
+        transmit_delay = (x * xp.sin(angle) + z * xp.cos(angle)) / scan.speed_of_sound - first_firing
+        distance = xp.hypot(x - element, z)
         receive_delay = distance / scan.speed_of_sound
-        sent_later, sent_turns = _lens(scan, z / np.cos(angle))
+        sent_later, sent_turns = _lens(scan, z / xp.cos(angle))
         received_later, received_turns = _lens(scan, distance)
-        yield (
-            ((transmit_delay + sent_later - scan.start_time) * scan.sampling_frequency).astype(np.float32),
+        transmit_position = (
+            (transmit_delay + sent_later - scan.start_time) * scan.sampling_frequency
+        ).astype(np.float32)
+        receive_position = ((receive_delay + received_later) * scan.sampling_frequency).astype(np.float32)
+        weight = _apodization(scan, element, x, z) * inside
+        seen = weight > 0
+        yield _Tiles(
+            transmit_position,
             _phase(scan.demodulation_frequency * transmit_delay + sent_turns) / np.float32(angle.size),
-            ((receive_delay + received_later) * scan.sampling_frequency).astype(np.float32),
-            _phase(scan.demodulation_frequency * receive_delay + received_turns) * _apodization(scan, x, z),
-            pixel,
+            receive_position,
+            _phase(scan.demodulation_frequency * receive_delay + received_turns) * weight,
+            _range(transmit_position, inside[None]),
+            _range(receive_position, seen),
+            xp.where(inside, row * n_x + column, -1),
         )
 
 
-def _lens(scan: Scan, distance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _range(position: Any, counts: Any) -> Any:
+    """Least and largest of the positions (…, tile, pixel) that count; none: least above largest."""
+    import cupy as xp
+
+    least = xp.where(counts, position, np.float32(np.inf)).min(axis=-1)
+    largest = xp.where(counts, position, np.float32(-np.inf)).max(axis=-1)
+    return xp.stack([least, largest], axis=-1)
+
+
+def _lens(scan: Scan, distance: Any) -> tuple[Any, Any]:
     """Delay, s, and phase, turns, that the elevation lens adds to a way of this length."""
     if scan.lens.size == 0:
-        return np.zeros(()), np.zeros(())
-    near = scan.lens_focus / np.clip(distance, *scan.lens_range)
-    path, turns = (np.polynomial.polynomial.polyval(near, each) for each in scan.lens)
+        return 0.0, 0.0
+    near = scan.lens_focus / distance.clip(*scan.lens_range)
+    path = turns = 0.0
+    for path_term, turns_term in scan.lens.T[::-1].tolist():  # Horner's rule
+        path, turns = path * near + path_term, turns * near + turns_term
     return path / scan.speed_of_sound, turns
 
 
-def _apodization(scan: Scan, x: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Weight of every element for every pixel (element, pixel); a Tukey window."""
-    element = scan.element_positions[:, None]
+def _apodization(scan: Scan, element: Any, x: Any, z: Any) -> Any:
+    """Weight of every element for every pixel (element, tile, pixel); a Tukey window."""
+    import cupy as xp
+
     if scan.f_number > 0:
-        distance, half_aperture = np.abs(x - element), z / (2 * scan.f_number)
-        inside, off_axis = distance <= half_aperture, distance / np.maximum(half_aperture, 1e-30)
+        distance, half_aperture = xp.abs(x - element), z / (2 * scan.f_number)
+        inside, off_axis = distance <= half_aperture, distance / xp.maximum(half_aperture, 1e-30)
     else:
-        inside, off_axis = np.ones((element.size, x.size), bool), np.abs(element) / scan.half_array
+        inside, off_axis = xp.ones((element.size, *x.shape), bool), xp.abs(element) / scan.half_array
     weight = inside.astype(np.float32)
     if scan.taper > 0:
-        outer = np.clip((off_axis - (1 - scan.taper)) / scan.taper, 0, 1)
-        weight *= (0.5 + 0.5 * np.cos(np.pi * outer)).astype(np.float32)
+        outer = ((off_axis - (1 - scan.taper)) / scan.taper).clip(0, 1)
+        weight *= (0.5 + 0.5 * xp.cos(np.pi * outer)).astype(np.float32)
     return weight
 
 
-def _phase(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
+def _phase(turns: Any) -> NDArray[np.complex64]:
     """exp(2 pi i turns); whole turns are dropped in float64, so that float32 is enough for the rest."""
-    radians = (2 * np.pi * (turns - np.rint(turns))).astype(np.float32)
-    phase = np.empty(turns.shape, dtype=np.complex64)
-    phase.real, phase.imag = np.cos(radians), np.sin(radians)
+    import cupy as xp
+
+    radians = (2 * np.pi * (turns - xp.rint(turns))).astype(np.float32)
+    phase = xp.empty(turns.shape, dtype=np.complex64)
+    phase.real, phase.imag = xp.cos(radians), xp.sin(radians)
     return phase
-
-
-def beamform(
-    data: NDArray[np.complex64], scan: Scan, image: NDArray[np.complex64], _workers: int = 1
-) -> None:
-    """Fill image (frame, pixel) from data (frame, angle, element, sample); see `das.delay_and_sum`.
-
-    All delay tables stay on the device: 12 bytes per element and pixel.
-    """
-    import cupy
-
-    refine, delay_and_sum = (_compiled().get_function(name) for name in ("refine", "delay_and_sum"))
-    n_frames, n_angles, n_elements, n_samples = data.shape
-    oversampling, n_taps = scan.interpolation_filter.shape
-    n_rows = (n_samples - 1) * oversampling + 2
-    on_device = [[cupy.asarray(array) for array in tables] for tables in _delay_tables(scan)]
-    taps_on_device = cupy.asarray(scan.interpolation_filter)
-    for first in range(0, n_frames, FRAMES_AT_ONCE):
-        some = cupy.asarray(data[first : first + FRAMES_AT_ONCE])
-        n_some = some.shape[0]
-        fine = cupy.empty((n_some, n_angles, n_elements, n_rows), dtype=np.complex64)
-        n_channels = n_some * n_angles * n_elements
-        refine(
-            (-(-fine.size // THREADS),),
-            (THREADS,),
-            (
-                some,
-                taps_on_device,
-                np.int32(oversampling),
-                np.int32(n_taps),
-                np.int32(n_samples),
-                np.int64(n_channels),
-                fine,
-            ),
-        )
-        part = cupy.empty((n_some, image.shape[1]), dtype=np.complex64)
-        counts = (np.int32(n_some), np.int32(n_angles), np.int32(n_elements), np.int32(n_rows))
-        for *delays, pixel in on_device:
-            delay_and_sum(
-                (-(-pixel.size // THREADS), -(-n_some // FRAMES_PER_THREAD)),
-                (THREADS,),
-                (fine, *delays, pixel, *counts, np.int32(pixel.size), np.int64(image.shape[1]), part),
-            )
-        image[first : first + n_some] = part.get()

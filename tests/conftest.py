@@ -1,0 +1,32 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from types import ModuleType
+
+import host_cuda
+import pytest
+
+
+@pytest.fixture
+def host_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A GPU that the host plays: see `host_cuda`."""
+    yield host_cuda.install(monkeypatch)
+    monkeypatch.undo()
+    host_cuda.forget_compiled()
+
+
+@pytest.fixture(params=["host", pytest.param("device", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest) -> ModuleType:
+    """CuPy twice: the stand-in, and, where there is a GPU, the real one."""
+    if request.param == "host":
+        return request.getfixturevalue("host_gpu")
+    from ulmpipe.device import gpu_available
+
+    if importlib.util.find_spec("cupy") is None or not gpu_available():
+        pytest.skip("no CuPy or no CUDA device")
+    import cupy
+
+    return cupy
