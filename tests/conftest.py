@@ -6,8 +6,9 @@ import importlib.util
 from collections.abc import Iterator
 from types import ModuleType
 
-import host_cuda
 import pytest
+
+import host_cuda
 
 
 @pytest.fixture

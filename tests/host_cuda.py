@@ -1,7 +1,7 @@
 """A stand-in for CuPy where there is no GPU: arrays are NumPy's, and CUDA sources are compiled for the host.
 
-A kernel's threads become coroutines of one thread of the host, which `__syncthreads` hands on from one to the next; thread
-blocks run one after the other. So the very text of the kernels and the very code that launches them are tested.
+A kernel's threads become coroutines of one thread of the host, which `__syncthreads` hands on from one to the next;
+thread blocks run one after the other. So the very text of the kernels and the very code that launches them are tested.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ static inline void sine_cosine(float x, float *s, float *c) { *s = sinf(x); *c =
 #define __sincosf sine_cosine
 #define __expf expf
 
-static float4 dynamic_shared_memory[8192];
+static float4 dynamic_shared_memory[16384];
 static ucontext_t scheduler;
 static std::vector<ucontext_t> threads;
 static std::vector<char> finished;
 static std::vector<std::vector<char>> stacks;
 static std::function<void()> body;
 static void __syncthreads() { swapcontext(&threads[threadIdx.x], &scheduler); }
+static inline void __syncwarp() { __syncthreads(); } /* every thread of a block comes to each */
 static void enter() { body(); finished[threadIdx.x] = 1; swapcontext(&threads[threadIdx.x], &scheduler); }
 
 static void run_grid(const unsigned *grid, unsigned n_threads, std::function<void()> kernel)
@@ -103,9 +104,7 @@ def compiled_for_the_host(source: str, options: tuple[str, ...]) -> ctypes.CDLL:
         names = ", ".join(re.findall(r"(\w+)\s*(?:,|$)", parameters))
         launchers.append(LAUNCHER.format(name=name, parameters=parameters, names=names))
     folder = Path(tempfile.mkdtemp(prefix="host_cuda"))
-    kernel = re.sub(
-        r"extern __shared__ (\w+) (\w+)\[\];", r"\1 *\2 = (\1 *)dynamic_shared_memory;", source
-    )
+    kernel = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1 *\2 = (\1 *)dynamic_shared_memory;", source)
     (folder / "kernel.cpp").write_text(SHIM + kernel + "".join(launchers))
     macros = [option for option in options if option.startswith("-D")]
     warnings = ["-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-variable"]  # pragmas use variables
@@ -134,7 +133,7 @@ class RawKernel:
         self.launch = getattr(compiled_for_the_host(code, tuple(options)), f"launch_{name}")
 
     def __call__(self, grid, block, arguments, *, shared_mem=0):
-        assert shared_mem <= 8192 * 16
+        assert shared_mem <= 16384 * 16
         sizes = (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid)))
         native = []
         for argument in arguments:
@@ -166,10 +165,33 @@ class Plan1d:
         target[...] = np.fft.ifft(rows, norm="forward").astype(np.complex64).reshape(target.shape)
 
 
+class Stream:
+    """Everything happens at once here: nothing to wait for."""
+
+    def __init__(self, *, non_blocking=False):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def record(self):
+        return None
+
+    def wait_event(self, event):
+        pass
+
+
 def _poisoned(shape, dtype=float):
     made = np.empty(shape, dtype)
     made.view(np.uint8)[...] = 0xFF  # NaN
     return made.view(HostArray)
+
+
+NUMPY_FUNCTIONS = """abs arange ascontiguousarray cos hypot isfinite maximum minimum ones rint sin stack subtract
+where zeros""".split()  # noqa: SIM905
 
 
 def host_cupy() -> types.ModuleType:
@@ -178,6 +200,8 @@ def host_cupy() -> types.ModuleType:
     cupy.ndarray = HostArray
     cupy.RawKernel, cupy.RawModule = RawKernel, RawModule
     cupy.cuda = types.SimpleNamespace(
+        Stream=Stream,
+        get_current_stream=Stream,
         cufft=types.SimpleNamespace(Plan1d=Plan1d, CUFFT_C2C=0x29, CUFFT_INVERSE=1),
         runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
     )
@@ -194,9 +218,7 @@ def host_cupy() -> types.ModuleType:
 
         return call
 
-    for name in (
-        "abs arange ascontiguousarray cos hypot isfinite maximum minimum ones rint sin stack subtract where zeros"
-    ).split():
+    for name in NUMPY_FUNCTIONS:
         setattr(cupy, name, of_numpy(name))
     cupy.linalg = types.SimpleNamespace(eigh=np.linalg.eigh)
     return cupy
@@ -206,10 +228,11 @@ def forget_compiled() -> None:
     """Empty the caches in which the package keeps what it made with one CuPy or the other."""
     from ulmpipe import device
     from ulmpipe.acoustics import kernels_gpu as acoustics
+    from ulmpipe.acoustics import transform_gpu as transform
     from ulmpipe.beamforming import kernels_gpu as beamforming
     from ulmpipe.correlation import kernels_gpu as correlation
 
-    for module in (device, acoustics, beamforming, correlation):
+    for module in (device, acoustics, transform, beamforming, correlation):
         for function in vars(module).values():
             if hasattr(function, "cache_clear"):
                 function.cache_clear()

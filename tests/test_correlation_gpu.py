@@ -90,5 +90,9 @@ def test_a_whole_image_stays_on_the_gpu_until_it_is_wanted(gpu):
     for backend in ("gpu", "cpu"):
         iq = simulate_image(**arguments, backend=backend)
         assert isinstance(iq, gpu.ndarray) == (backend == "gpu")
-        maps.append(correlation_map(remove_carrier(iq, 8e-3 + axis, wavenumber=6e4), random_images(9, 9), regularization=1.0))
+        maps.append(
+            correlation_map(
+                remove_carrier(iq, 8e-3 + axis, wavenumber=6e4), random_images(9, 9), regularization=1.0
+            )
+        )
     np.testing.assert_allclose(to_host(as_channels(maps[0])), as_channels(maps[1]), atol=1e-3)

@@ -53,7 +53,9 @@ def test_it_agrees_with_the_reference(gpu, probe, settings, n_geometries) -> Non
     probe = named_probe("L22-14v", **probe)
     positions, reflectivity = scene(n_geometries)
     settings = {**SETTINGS, "n_samples": 104, **settings}
-    expected = simulate_channel_data(positions, reflectivity, probe, TRANSMIT, **settings, backend="reference")
+    expected = simulate_channel_data(
+        positions, reflectivity, probe, TRANSMIT, **settings, backend="reference"
+    )
     found = simulate_channel_data(positions, reflectivity, probe, TRANSMIT, **settings, backend="gpu")
     assert isinstance(found, np.ndarray)
     assert relative_error(found, expected) < 1e-4

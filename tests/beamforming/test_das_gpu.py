@@ -21,7 +21,9 @@ RECORD = {
 GRID = Grid(x=np.linspace(-2e-3, 2e-3, 37), z=np.linspace(6.5e-3, 9.2e-3, 13))
 
 
-def assert_twins_agree(*, f_number, oversampling, n_frames, grid=GRID, n_samples=40, tolerance=2e-5, **settings):
+def assert_twins_agree(
+    *, f_number, oversampling, n_frames, grid=GRID, n_samples=40, tolerance=2e-5, **settings
+):
     rng = np.random.default_rng(3)
     probe = named_probe("L22-14v", n_elements=22)
     transmit = PlaneWaves(angles=(-0.1, 0.05), transmit_frequency=15e6, n_cycles=3)

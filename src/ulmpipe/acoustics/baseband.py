@@ -1,7 +1,7 @@
 """From frequency bins to baseband samples, by an inverse Fourier transform with optional zero-padding.
 
 `to_samples` is the plain way, by scipy. The CPU kernel has a transform of its own, on sixteen elements at a time,
-which finishes a frame while its bins are in cache; what it multiplies with is made here.
+which finishes a frame while its bins are in cache; what it multiplies with is made here. The GPU's: `transform_gpu`.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def place_bins(spectra: Any, padded: Any) -> None:
         padded[..., -negative:] = spectra[..., :negative]
 
 
-def transform_radices(n_bins: int) -> tuple[int, ...]:
-    """Factors of `n_bins` in the order in which the CPU kernel's transform takes them: fours first, then primes."""
+def transform_radices(n_bins: int, *, first: int = 4) -> tuple[int, ...]:
+    """Factors of `n_bins` in the order in which a kernel's transform takes them: `first`, fours, then primes."""
     radices = []
-    for radix in (4, 2, 3, *range(5, n_bins + 1, 2)):
+    for radix in (first, 4, 2, 3, *range(5, n_bins + 1, 2)):
         while n_bins % radix == 0:
             radices.append(radix)
             n_bins //= radix

@@ -2,8 +2,8 @@
 
 A thread block makes a square tile of the images of FRAMES frames. Channel by channel it copies the samples that the
 tile looks at into shared memory, oversamples them there, and adds them to its pixels: oversampled channels would not
-fit into the caches, and most of a record lies outside a tile's depths. A delay is worked out once for all frames. The source
-uses only what a small shim over the CUDA built-ins can stand in for: the tests compile the same text for the host.
+fit into the caches, and most of a record lies outside a tile's depths. A delay is worked out once for all frames.
+The source uses only what a small shim over the CUDA built-ins can stand in for, so that tests compile it for the host.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 FRAMES = 8  # of a thread block, even
 MOST_THREADS = 256
+WANTED_BLOCKS = (
+    1024  # that keep a GPU busy: small images are made by several groups of elements, and then added up
+)
 SHARED_BYTES = 48 * 1024  # that every GPU grants
 SIDES = (32, 16, 8, 4, 2, 1)  # of a tile, pixels: the first whose samples fit into shared memory
 PIXELS_AT_ONCE = 16384  # bounds the memory of the delay tables while they are made
 BYTES_AT_ONCE = 256 * 2**20  # of channel data that are copied to the device in one go
 
-# Needs the macros FRAMES, THREADS, PIXELS (of a thread), OVERSAMPLING, TAPS and FILTER (a list of floats).
+# Needs the macros FRAMES, THREADS, WARP, RESIDENT (thread blocks that share a multiprocessor), PIXELS (of a thread),
+# SAMPLES_OF_LANE (of a channel, read by a thread), OVERSAMPLING, TAPS and FILTER (a list of floats).
 SOURCE = r"""
 #define ROW (FRAMES + 2) /* oversampled samples of all frames side by side, and what keeps rows in different banks */
+#define WARPS (THREADS / WARP)
+#define FRAMES_OF_WARP ((FRAMES + WARPS - 1) / WARPS)
 #define BEFORE (OVERSAMPLING > 1 ? TAPS / 2 - 1 : 0)
 
 static __constant__ float filter[OVERSAMPLING][TAPS] = FILTER;
@@ -55,10 +61,55 @@ static __device__ __forceinline__ void refine(const float2 *raw, int stride, int
     }
 }
 
+/* A channel, and which of its samples a tile looks at: the first one and how many; none after the last channel. */
+struct Channel { int element, angle, first, count; };
+
+/* The first channel from this one on of which the tile sees something, angle after angle of each element. */
+static __device__ __forceinline__ Channel next_seen(Channel channel, int end_element, int n_angles,
+                                                    const float2 *transmit_range, const float2 *receive_range,
+                                                    int tile, int n_tiles, int last_row)
+{
+    for (; channel.element < end_element; ++channel.element, channel.angle = 0) {
+        const float2 seen = receive_range[(size_t)channel.element * n_tiles + tile];
+        if (!(seen.x <= seen.y)) continue;
+        for (; channel.angle < n_angles; ++channel.angle) {
+            const float2 sent = transmit_range[(size_t)channel.angle * n_tiles + tile];
+            const float from = floorf(fmaxf(sent.x + seen.x, 0.0f));
+            const float to = floorf(fminf(sent.y + seen.y, (float)last_row)) + 1.0f;
+            if (!(from < to)) continue;
+            channel.first = (int)from / OVERSAMPLING;
+            channel.count = (int)to / OVERSAMPLING - channel.first + 1;
+            return channel;
+        }
+    }
+    channel.count = 0;
+    return channel;
+}
+
+/* Its samples of some frames into registers, long before they are wanted. data (frame, angle, element, sample). */
+static __device__ __forceinline__ void read_ahead(const float2 *data, Channel channel, int first_frame, int n_frames,
+                                                  int n_angles, int n_elements, int n_samples,
+                                                  float2 (&ahead)[FRAMES_OF_WARP][SAMPLES_OF_LANE])
+{
+    #pragma unroll
+    for (int j = 0; j < FRAMES_OF_WARP; ++j) {
+        const int frame = first_frame + threadIdx.x / WARP + j * WARPS;
+        const float2 *from
+            = data + (((size_t)frame * n_angles + channel.angle) * n_elements + channel.element) * n_samples;
+        #pragma unroll
+        for (int i = 0; i < SAMPLES_OF_LANE; ++i) {
+            const int place = threadIdx.x % WARP + i * WARP, sample = channel.first - BEFORE + place;
+            const bool there = channel.count > 0 && place < channel.count + TAPS - 1 && frame < n_frames;
+            ahead[j][i] = there && sample >= 0 && sample < n_samples ? from[sample] : make_float2(0.0f, 0.0f);
+        }
+    }
+}
+
 /* data (frame, angle, element, sample); positions in oversampled samples and phases (angle or element, tile, pixel);
    ranges of the positions within a tile (angle or element, tile), from > to where no pixel of it sees the element;
-   pixel (tile, pixel): index into an image, -1 outside it. Shared memory: rows, then raw samples. */
-extern "C" __global__ void __launch_bounds__(THREADS) delay_and_sum(
+   pixel (tile, pixel): index into an image, -1 outside it. Shared memory: rows, then raw samples. Thread blocks
+   (tile, frames, group of elements); image (group, frame, pixel). */
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) delay_and_sum(
     const float2 *data, const float *transmit_position, const float2 *transmit_phase, const float *receive_position,
     const float2 *receive_phase, const float2 *transmit_range, const float2 *receive_range, const long long *pixel,
     int n_frames, int n_angles, int n_elements, int n_samples, int most_samples, int stride, long long image_size,
@@ -69,8 +120,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) delay_and_sum(
     float2 *raw = fine + most_samples * OVERSAMPLING * ROW;
     const int tile = blockIdx.x, n_tiles = gridDim.x;
     const int first_frame = blockIdx.y * FRAMES;
+    const int first_element = (int)((long long)n_elements * blockIdx.z / gridDim.z);
+    const int end_element = (int)((long long)n_elements * (blockIdx.z + 1) / gridDim.z);
     const int last_row = (n_samples - 1) * OVERSAMPLING; /* that a position may reach */
-    const long long tile_size = (long long)THREADS * PIXELS;
+    const size_t tile_size = (size_t)THREADS * PIXELS;
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 
     float2 sum[PIXELS][FRAMES];
     #pragma unroll
@@ -78,67 +132,69 @@ extern "C" __global__ void __launch_bounds__(THREADS) delay_and_sum(
         #pragma unroll
         for (int f = 0; f < FRAMES; ++f) sum[k][f] = make_float2(0.0f, 0.0f);
 
-    for (int element = 0; element < n_elements; ++element) {
-        const float2 seen = receive_range[(long long)element * n_tiles + tile];
-        if (!(seen.x <= seen.y)) continue;
-        float at[PIXELS];
-        float2 receive[PIXELS];
-        #pragma unroll
-        for (int k = 0; k < PIXELS; ++k) {
-            const long long here = ((long long)element * n_tiles + tile) * tile_size + threadIdx.x + k * THREADS;
-            at[k] = receive_position[here];
-            receive[k] = receive_phase[here];
-        }
-        for (int angle = 0; angle < n_angles; ++angle) {
-            const float2 sent = transmit_range[(long long)angle * n_tiles + tile];
-            const float from = floorf(fmaxf(sent.x + seen.x, 0.0f));
-            const float to = floorf(fminf(sent.y + seen.y, (float)last_row)) + 1.0f;
-            if (!(from < to)) continue;
-            const int first = (int)from / OVERSAMPLING, count = (int)to / OVERSAMPLING - first + 1;
-            const int n_raw = count + TAPS - 1;
-            __syncthreads(); /* nobody reads the last channel any more */
-            for (int i = threadIdx.x; i < FRAMES * n_raw; i += THREADS) {
-                const int frame = first_frame + i / n_raw, sample = first - BEFORE + i % n_raw;
-                float2 value = make_float2(0.0f, 0.0f);
-                if (frame < n_frames && sample >= 0 && sample < n_samples)
-                    value = data[(((long long)frame * n_angles + angle) * n_elements + element) * n_samples + sample];
-                raw[i / n_raw * stride + i % n_raw] = value;
-            }
-            __syncthreads();
-            refine(raw, stride, count, fine);
-            __syncthreads();
+    float at[PIXELS] = {};
+    float2 receive[PIXELS] = {};
+    float2 ahead[FRAMES_OF_WARP][SAMPLES_OF_LANE];
+    int last_element = -1;
+    Channel next = {first_element, 0, 0, 0};
+    next = next_seen(next, end_element, n_angles, transmit_range, receive_range, tile, n_tiles, last_row);
+    read_ahead(data, next, first_frame, n_frames, n_angles, n_elements, n_samples, ahead);
+    while (next.count > 0) {
+        const Channel channel = next;
+        if (channel.element != last_element) {
+            const size_t received = ((size_t)channel.element * n_tiles + tile) * tile_size + threadIdx.x;
             #pragma unroll
             for (int k = 0; k < PIXELS; ++k) {
-                if (receive[k].x == 0.0f && receive[k].y == 0.0f) continue;
-                const long long here = ((long long)angle * n_tiles + tile) * tile_size + threadIdx.x + k * THREADS;
-                const float position = transmit_position[here] + at[k];
-                if (!(position >= 0.0f && position <= (float)last_row)) continue;
-                const int row = (int)position;
-                const float far = position - (float)row;
-                const float2 transmit = transmit_phase[here];
-                const float re = transmit.x * receive[k].x - transmit.y * receive[k].y;
-                const float im = transmit.x * receive[k].y + transmit.y * receive[k].x;
-                const float4 *near_row = (const float4 *)(fine + (row - first * OVERSAMPLING) * ROW);
-                #pragma unroll
-                for (int pair = 0; pair < FRAMES / 2; ++pair) {
-                    const float4 a = near_row[pair], b = near_row[ROW / 2 + pair];
-                    const float x = a.x + far * (b.x - a.x), y = a.y + far * (b.y - a.y);
-                    const float z = a.z + far * (b.z - a.z), w = a.w + far * (b.w - a.w);
-                    sum[k][2 * pair].x += re * x - im * y;
-                    sum[k][2 * pair].y += re * y + im * x;
-                    sum[k][2 * pair + 1].x += re * z - im * w;
-                    sum[k][2 * pair + 1].y += re * w + im * z;
-                }
+                at[k] = receive_position[received + k * THREADS];
+                receive[k] = receive_phase[received + k * THREADS];
+            }
+            last_element = channel.element;
+        }
+        #pragma unroll
+        for (int j = 0; j < FRAMES_OF_WARP; ++j)
+            #pragma unroll
+            for (int i = 0; i < SAMPLES_OF_LANE; ++i)
+                if (warp + j * WARPS < FRAMES && lane + i * WARP < channel.count + TAPS - 1)
+                    raw[(warp + j * WARPS) * stride + lane + i * WARP] = ahead[j][i];
+        __syncthreads(); /* the rows of the last channel are read, the samples of this one are written */
+        refine(raw, stride, channel.count, fine);
+        __syncthreads();
+        const int first_row = channel.first * OVERSAMPLING;
+        ++next.angle;
+        next = next_seen(next, end_element, n_angles, transmit_range, receive_range, tile, n_tiles, last_row);
+        read_ahead(data, next, first_frame, n_frames, n_angles, n_elements, n_samples, ahead);
+        const size_t fired = ((size_t)channel.angle * n_tiles + tile) * tile_size + threadIdx.x;
+        #pragma unroll
+        for (int k = 0; k < PIXELS; ++k) {
+            const float position = transmit_position[fired + k * THREADS] + at[k];
+            const float2 transmit = transmit_phase[fired + k * THREADS];
+            if (receive[k].x == 0.0f && receive[k].y == 0.0f) continue;
+            if (!(position >= 0.0f && position <= (float)last_row)) continue;
+            const int row = (int)position;
+            const float far = position - (float)row;
+            const float re = transmit.x * receive[k].x - transmit.y * receive[k].y;
+            const float im = transmit.x * receive[k].y + transmit.y * receive[k].x;
+            const float4 *near_row = (const float4 *)(fine + (row - first_row) * ROW);
+            #pragma unroll
+            for (int pair = 0; pair < FRAMES / 2; ++pair) {
+                const float4 a = near_row[pair], b = near_row[ROW / 2 + pair];
+                const float x = a.x + far * (b.x - a.x), y = a.y + far * (b.y - a.y);
+                const float z = a.z + far * (b.z - a.z), w = a.w + far * (b.w - a.w);
+                sum[k][2 * pair].x += re * x - im * y;
+                sum[k][2 * pair].y += re * y + im * x;
+                sum[k][2 * pair + 1].x += re * z - im * w;
+                sum[k][2 * pair + 1].y += re * w + im * z;
             }
         }
     }
+    float2 *to = image + (size_t)blockIdx.z * n_frames * image_size;
     #pragma unroll
     for (int k = 0; k < PIXELS; ++k) {
-        const long long to = pixel[(long long)tile * tile_size + threadIdx.x + k * THREADS];
-        if (to < 0) continue;
+        const long long at = pixel[(size_t)tile * tile_size + threadIdx.x + k * THREADS];
+        if (at < 0) continue;
         #pragma unroll
         for (int f = 0; f < FRAMES; ++f)
-            if (first_frame + f < n_frames) image[(first_frame + f) * image_size + to] = sum[k][f];
+            if (first_frame + f < n_frames) to[(first_frame + f) * image_size + at] = sum[k][f];
     }
 }
 """
@@ -148,7 +204,9 @@ class _Tiles(NamedTuple):
     """Delays of some tiles of the grid, on the device; made in float64, the kernel only interpolates and sums."""
 
     transmit_position: Any  # (angle, tile, pixel) float32: oversampled samples; those of both ways add up
-    transmit_phase: Any  # (angle, tile, pixel) complex64: of the carrier, over the number of angles; phases multiply
+    transmit_phase: (
+        Any  # (angle, tile, pixel) complex64: of the carrier, over the number of angles; phases multiply
+    )
     receive_position: Any  # (element, tile, pixel) float32
     receive_phase: Any  # (element, tile, pixel) complex64: times the apodization, zero outside the aperture
     transmit_range: Any  # (angle, tile, 2) float32: least and largest position within the tile
@@ -181,19 +239,17 @@ def beamform(data: Any, scan: Scan) -> Any:
     for first in range(0, n_frames, at_once):
         some = cupy.asarray(data[first : first + at_once])
         sizes = (len(some), n_angles, n_elements, n_samples, plan.most_samples, plan.stride)
+        n_blocks = plan.tiles[0].pixel.shape[0] * -(-len(some) // FRAMES)
+        n_groups = max(1, min(n_elements, WANTED_BLOCKS // n_blocks))
+        parts = cupy.empty((n_groups, len(some), image.shape[1]), dtype=np.complex64)
         for tiles in plan.tiles:
             plan.kernel(
-                (tiles.pixel.shape[0], -(-len(some) // FRAMES)),
+                (tiles.pixel.shape[0], -(-len(some) // FRAMES), n_groups),
                 (plan.n_threads,),
-                (
-                    some,
-                    *tiles,
-                    *(np.int32(size) for size in sizes),
-                    np.int64(image.shape[1]),
-                    image[first : first + at_once],
-                ),
+                (some, *tiles, *(np.int32(size) for size in sizes), np.int64(image.shape[1]), parts),
                 shared_mem=plan.shared_bytes,
             )
+        image[first : first + at_once] = parts.sum(axis=0)
     return image
 
 
@@ -210,10 +266,15 @@ def _plan(scan: Scan) -> _Plan:
         if shared_bytes <= SHARED_BYTES or side == 1:
             break
     n_threads = min(MOST_THREADS, side * side)
-    literals = ",".join("{" + ",".join(f"{tap:.9e}f" for tap in phase) + "}" for phase in scan.interpolation_filter)
+    literals = ",".join(
+        "{" + ",".join(f"{tap:.9e}f" for tap in phase) + "}" for phase in scan.interpolation_filter
+    )
     options = {
         "FRAMES": FRAMES,
         "THREADS": n_threads,
+        "WARP": min(32, n_threads),
+        "RESIDENT": 2,
+        "SAMPLES_OF_LANE": -(-n_raw // min(32, n_threads)),
         "PIXELS": side * side // n_threads,
         "OVERSAMPLING": oversampling,
         "TAPS": n_taps,
