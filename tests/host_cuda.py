@@ -44,6 +44,10 @@ static inline float2 make_float2(float x, float y) { float2 v = {x, y}; return v
 static inline void sine_cosine(float x, float *s, float *c) { *s = sinf(x); *c = cosf(x); }
 #define __sincosf sine_cosine
 #define __expf expf
+#define __ldcg(from) (*(from))
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+static inline int atomicAdd(int *to, int value) { int old = *to; *to += value; return old; }
+static inline void __threadfence() {}
 
 static float4 dynamic_shared_memory[16384];
 static ucontext_t scheduler;

@@ -1,22 +1,37 @@
-"""The GPU's inverse transform against NumPy's."""
+"""The transform inside the GPU's simulator: rows of any length, by device code or by the library."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from ulmpipe.acoustics import PlaneWaves, named_probe, simulate_channel_data
 from ulmpipe.acoustics.baseband import transform_radices
-from ulmpipe.acoustics.transform_gpu import inverse_transform
+from ulmpipe.acoustics.transform_gpu import fused_radices
+
+TRANSMIT = PlaneWaves(angles=(0.0, 0.05), transmit_frequency=15e6, n_cycles=3)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 13, 64, 72, 96, 97, 104, 288, 385, 2100])
-def test_it_sums_all_bins_at_every_sample(gpu, length):
-    rng = np.random.default_rng(length)
-    rows = rng.standard_normal((7, 3, length, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    samples = gpu.asarray(rows.copy())
-    inverse_transform(samples)
-    expected = np.fft.ifft(rows.astype(np.complex128), norm="forward")
-    assert np.linalg.norm(samples.get() - expected) < 1e-6 * np.linalg.norm(expected)
+@pytest.mark.parametrize("n_samples", [64, 72, 77, 80, 81, 96, 97, 104, 110, 125, 169, 240])
+def test_samples_of_any_number_agree_with_the_reference(gpu, n_samples):
+    probe = named_probe("L22-14v", n_elements=16)
+    record = {
+        "start_time": 9e-6,
+        "n_samples": n_samples,
+        "sampling_frequency": 15.625e6,
+        "demodulation_frequency": 15.625e6,
+        "speed_of_sound": 1540.0,
+    }
+    places = np.array([[[0.1e-3, 0.1e-3, 7.9e-3], [-0.2e-3, 0.0, 8.1e-3]]] * 3)
+    expected = simulate_channel_data(places, np.ones(2), probe, TRANSMIT, **record, backend="reference")
+    found = simulate_channel_data(places, np.ones(2), probe, TRANSMIT, **record, backend="gpu")
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def test_what_the_device_code_cannot_do_is_left_to_the_library():
+    assert fused_radices(96, 40_000) == (8, 4, 3)
+    assert fused_radices(97, 40_000) == ()
+    assert fused_radices(4096, 40_000) == ()
 
 
 @pytest.mark.parametrize("length", [1, 12, 96, 97, 2310])

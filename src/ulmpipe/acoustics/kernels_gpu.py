@@ -9,93 +9,91 @@ too, with a shim over the CUDA built-ins.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.kernel_tables import KernelTables
-from ulmpipe.acoustics.transform_gpu import inverse_transform
+from ulmpipe.acoustics.transform_gpu import SOURCE as TRANSFORM_SOURCE
+from ulmpipe.acoustics.transform_gpu import fused_radices, rows_at_a_time, transform_by_library
 
 WARP = 32  # frequency bins side by side
 PREPARING_THREADS = 128
-PARTS = 3  # of the frames, in two streams
+MOST_ROWS = 16  # transformed at a time
 BYTES_AT_ONCE = 256 * 2**20  # of what is prepared, and of samples for the host
 REGISTERS, REGISTERS_OF_THREAD = 65536, 128  # of a multiprocessor, and what the kernel is given of them
 
-# Needs the macros ELEMENTS (of a thread), TILES (elevation polynomials among them), CHUNKS (of ELEMENTS elements), SETS
-# (of elevation polynomials), DIRECTIVITY_DEGREE, ATTENUATED, SERIES (0 or 1), RESIDENT (thread blocks that share a
+# Needs the macros of `transform_gpu`, and ELEMENTS (of a thread), TILES (elevation polynomials among them), CHUNKS (of
+# ELEMENTS elements), SETS (of elevation polynomials), POWERS (of one), BINS, PADDED_BINS (to a multiple of four),
+# BIN_TILES (of 32), FUSED, ATTENUATED, SERIES (0 or 1), DIRECTIVITY_DEGREE, RESIDENT (thread blocks that share a
 # multiprocessor) and DEGREE_0 to DEGREE_4.
-SOURCE = r"""
+SOURCE = (
+    TRANSFORM_SOURCE
+    + r"""
 #define LANES (CHUNKS * ELEMENTS)
-#define THREADS (32 * CHUNKS)
 #define STENCIL 6
-
-struct __align__(8) Complex { float re, im; };
 
 /* Of one element and one scatterer: r less the scatterer's mean distance, argument of the elevation polynomial,
    sin^2 theta, obliquity over r. */
 struct __align__(16) Geometry { float path, argument, sine2, weight; };
 
-static __device__ __forceinline__ Complex multiply(Complex a, Complex b)
-{
-    Complex product = {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
-    return product;
-}
+/* Of one scatterer and set: the degree of its elevation polynomial, as a place among those compiled, -1 if the
+   scatterer is absent; and its mean distance, half way from the least to the largest. */
+struct __align__(8) Header { int degree; float mean; };
 
-/* What of a scatterer does not depend on elements and bins together, by a thread block: its geometry (scatterer, lane),
-   its elevation polynomials (scatterer, set, part and power, bin), interpolated between the rows of the table, their
-   degrees (scatterer, set), -1 if it is absent, and its mean distance, half way from the least to the largest. A set
-   serves `tile` elements.
+struct __align__(16) Four { float a, b, c, d; };
+
+/* What of a scatterer does not depend on elements and bins together, by a thread block: headers (scatterer, set),
+   geometry (scatterer, lane) and elevation polynomials (scatterer, set, part and power, bin), interpolated between the
+   rows of the table. A set serves `tile` elements.
    table (row, interval, part and power, bin); constants: shortest distance, soft baffle, spherical waves. */
 extern "C" __global__ void prepare(
     const double *positions, const double *elements, const float *table, const int *degrees, const double *intervals,
-    const double *steps, const double *constants, int n_bins, int n_elements, int n_intervals, int n_powers,
-    int tile, Geometry *geometry, float *polynomials, int *chosen_degrees, float *mean_distances)
+    const double *steps, const double *constants, int n_elements, int n_intervals, int n_powers, int tile,
+    Header *headers, Geometry *geometry, float *polynomials)
 {
     __shared__ int chosen[SETS];
-    const int compiled[] = {DEGREE_0, DEGREE_1, DEGREE_2, DEGREE_3, DEGREE_4};
     const double *position = positions + 3 * (size_t)blockIdx.x;
     const double x = position[0], y = position[1] * constants[2], z = position[2];
     if (!(fabs(x) < 1e3 && fabs(position[1]) < 1e3 && z >= 0.0 && z < 1e3)) {
-        if (threadIdx.x < SETS) chosen_degrees[(size_t)blockIdx.x * SETS + threadIdx.x] = -1;
+        for (int set = threadIdx.x; set < SETS; set += blockDim.x) headers[(size_t)blockIdx.x * SETS + set].degree = -1;
         return;
     }
     const double across = z * z + y * y;
-    const float shortest = (float)constants[0], soft = (float)constants[1];
     const float outside = (float)fmax(fmax(elements[0] - x, x - elements[n_elements - 1]), 0.0);
     const float opposite = (float)fmax(fabs(elements[0] - x), fabs(x - elements[n_elements - 1]));
     const float mean = 0.5f * (sqrtf(outside * outside + (float)across) + sqrtf(opposite * opposite + (float)across));
     const double place = y * y / steps[0];
     const int row = (int)place;
 
-    if (threadIdx.x == 0) mean_distances[blockIdx.x] = mean;
     for (int set = threadIdx.x; set < SETS; set += blockDim.x) {
         const double left = elements[set * tile], right = elements[set * tile + tile - 1];
-        const double apart = fmax(fmax(left - x, x - right), 0.0);
-        const double ratio = sqrt(apart * apart + across) / steps[1];
-        int interval = (int)(logf(fmaxf((float)ratio, 1.0f)) / (float)steps[2]);
+        const float apart = (float)fmax(fmax(left - x, x - right), 0.0);
+        const float ratio = sqrtf(apart * apart + (float)across) / (float)steps[1];
+        int interval = (int)(logf(fmaxf(ratio, 1.0f)) / (float)steps[2]);
         if (interval > n_intervals - 1) interval = n_intervals - 1;
         chosen[set] = interval;
-        chosen_degrees[(size_t)blockIdx.x * SETS + set] = degrees[row * n_intervals + interval];
+        const Header header = {degrees[row * n_intervals + interval], mean};
+        headers[(size_t)blockIdx.x * SETS + set] = header;
     }
     __syncthreads();
+    const float shortest = (float)constants[0], soft = (float)constants[1];
     for (int e = threadIdx.x; e < LANES; e += blockDim.x) {
         const int interval = chosen[SETS > 1 ? e / tile : 0];
         const double dx = x - elements[e], squared = dx * dx + across;
-        float r = sqrtf((float)squared);
-        float low = 0.5f * (float)(squared - (double)r * (double)r) / fmaxf(r, 1e-15f);
-        if (r < shortest) { r = shortest; low = 0.0f; }
+        float inverse = rsqrtf(fmaxf((float)squared, 1e-30f)), r = (float)squared * inverse;
+        float low = 0.5f * (float)(squared - (double)r * (double)r) * inverse; /* a step of Newton's */
+        if (r < shortest) { r = shortest; low = 0.0f; inverse = 1.0f / shortest; }
         const float dx2 = (float)dx * (float)dx;
-        const float rho2 = fmaxf(dx2 + (float)z * (float)z, 1e-30f);
-        const float spreading = constants[2] > 0.0 ? 1.0f / r : 1.0f / sqrtf(r);
+        const float inverse_rho = rsqrtf(fmaxf(dx2 + (float)z * (float)z, 1e-30f));
         Geometry own;
         own.path = (r - mean) + low;
-        own.argument = (float)intervals[2 * interval] / r + (float)intervals[2 * interval + 1];
-        own.sine2 = dx2 / rho2;
-        own.weight = e < n_elements ? (1.0f + soft * ((float)z / sqrtf(rho2) - 1.0f)) * spreading : 0.0f;
+        own.argument = fmaf((float)intervals[2 * interval], inverse, (float)intervals[2 * interval + 1]);
+        own.sine2 = dx2 * inverse_rho * inverse_rho;
+        own.weight = (1.0f + soft * ((float)z * inverse_rho - 1.0f)) * (constants[2] > 0.0 ? inverse : sqrtf(inverse));
+        if (e >= n_elements) own.weight = 0.0f;
         geometry[(size_t)blockIdx.x * LANES + e] = own;
     }
     /* six-point Lagrange interpolation in y^2 */
@@ -109,21 +107,25 @@ extern "C" __global__ void prepare(
         for (int k = 0; k < STENCIL; ++k)
             if (k != i) weights[i] *= p - k;
     }
-    const int row_size = n_intervals * 2 * n_powers * n_bins;
+    /* four bins of a power at once; of powers that a scatterer does without, the table has zeros */
+    const int n_fours = PADDED_BINS / 4, row_size = n_intervals * 2 * n_powers * n_fours;
     for (int set = 0; set < SETS; ++set) {
-        const int n_wanted = compiled[degrees[row * n_intervals + chosen[set]]] + 1;
-        const float *from = table + (size_t)row * row_size + chosen[set] * 2 * n_powers * n_bins;
-        float *to = polynomials + ((size_t)blockIdx.x * SETS + set) * 2 * POWERS * n_bins;
-        for (int bin = threadIdx.x; bin < n_bins; bin += blockDim.x)
-            #pragma unroll 2
-            for (int i = 0; i < 2 * n_wanted; ++i) {
-                const int part = i >= n_wanted, power = i - part * n_wanted;
-                const float *entry = from + (part * n_powers + power) * n_bins + bin;
-                float sum = 0.0f;
-                #pragma unroll
-                for (int k = 0; k < STENCIL; ++k, entry += row_size) sum = fmaf(weights[k], *entry, sum);
-                to[(part * POWERS + power) * n_bins + bin] = sum;
+        const Four *from = (const Four *)table + (size_t)row * row_size + chosen[set] * 2 * n_powers * n_fours;
+        Four *to = (Four *)polynomials + ((size_t)blockIdx.x * SETS + set) * 2 * POWERS * n_fours;
+        for (int i = threadIdx.x; i < 2 * POWERS * n_fours; i += blockDim.x) {
+            const int part = i / (POWERS * n_fours);
+            const Four *entry = from + i + part * (n_powers - POWERS) * n_fours;
+            Four sum = {0.0f, 0.0f, 0.0f, 0.0f};
+            #pragma unroll
+            for (int k = 0; k < STENCIL; ++k, entry += row_size) {
+                const Four value = *entry;
+                sum.a = fmaf(weights[k], value.a, sum.a);
+                sum.b = fmaf(weights[k], value.b, sum.b);
+                sum.c = fmaf(weights[k], value.c, sum.c);
+                sum.d = fmaf(weights[k], value.d, sum.d);
             }
+            to[i] = sum;
+        }
     }
 }
 
@@ -156,12 +158,12 @@ struct __align__(16) Pair { float re_0, im_0, re_1, im_1; };
 /* An elevation polynomial of one bin: real and imaginary part. */
 struct Polynomial { float re[POWERS], im[POWERS]; };
 
-static __device__ __forceinline__ void read(const float *from, int n_bins, Polynomial &polynomial)
+static __device__ __forceinline__ void read(const float *from, Polynomial &polynomial)
 {
     #pragma unroll
     for (int j = 0; j < POWERS; ++j) {
-        polynomial.re[j] = from[j * n_bins];
-        polynomial.im[j] = from[(POWERS + j) * n_bins];
+        polynomial.re[j] = from[j * PADDED_BINS];
+        polynomial.im[j] = from[(POWERS + j) * PADDED_BINS];
     }
 }
 
@@ -198,55 +200,57 @@ static __device__ __forceinline__ void respond(const Geometry *geometry, const P
     }
 }
 
-/* Spectra of the channels: output (frame, angle, element, row_length), bins where an inverse transform wants them.
+/* Samples of the channels: output (frame, angle, element, ROW_LENGTH). A thread block makes 32 bins of an event, and
+   the last one of an event to have done so transforms it, while its bins are in the cache; counters (event) begin at 0.
    fired (angle, chunk, bin): exp(-i omega delay) of the first element of a chunk; fired_step (angle, bin): of each
    element over the one before it. directivity (coefficient, bin); wave: turns/m, Np/m of the first bin, and steps.
    What a scatterer needs is read while the one before it is received. */
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
-    const Geometry *geometry, const float *polynomials, const int *chosen_degrees, const float *mean_distances,
-    const Complex *reflectivity, const Complex *fired, const Complex *fired_step, const Complex *spectrum_weights,
-    const float *directivity, const double *wave, int n_geometries, int n_angles, int n_scatterers, int n_bins,
-    int n_elements, int row_length, Complex *output)
+    const Header *headers, const Geometry *geometry, const float *polynomials, const Complex *reflectivity,
+    const Complex *fired, const Complex *fired_step, const Complex *spectrum_weights, const float *directivity,
+    const double *wave, const Complex *roots, int n_geometries, int n_angles, int n_scatterers, int n_elements,
+    int *counters, Complex *output)
 {
     extern __shared__ Geometry memory[];
     Geometry *elements = memory; /* (LANES) */
     Complex *sums = (Complex *)(memory + LANES); /* (2, THREADS) */
     Pair *responses = (Pair *)(sums + 2 * THREADS) + threadIdx.x; /* (ELEMENTS / 2, THREADS), each thread its own */
-    const int frame = blockIdx.x / n_angles, angle = blockIdx.x % n_angles;
+    const int event = blockIdx.x / BIN_TILES, frame = event / n_angles, angle = event % n_angles;
     const int chunk = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int wanted_bin = blockIdx.y * 32 + lane;
-    const int bin = wanted_bin < n_bins ? wanted_bin : n_bins - 1; /* idle threads repeat the last bin */
-    const double exact_turns = wave[0] + bin * wave[1];
+    const int wanted_bin = blockIdx.x % BIN_TILES * 32 + lane;
+    const int bin = wanted_bin < BINS ? wanted_bin : BINS - 1; /* idle threads repeat the last bin */
     Bin here;
-    here.radians = (float)(6.283185307179586 * exact_turns);
+    here.radians = (float)(6.283185307179586 * (wave[0] + bin * wave[1]));
     here.nepers = (float)(wave[2] + bin * wave[3]);
-    here.step = fired_step[angle * n_bins + bin];
+    here.step = fired_step[angle * BINS + bin];
     #pragma unroll
-    for (int j = 0; j <= DIRECTIVITY_DEGREE; ++j) here.directivity[j] = directivity[j * n_bins + bin];
-    const Complex first_fired = fired[(angle * CHUNKS + chunk) * n_bins + bin];
-    const Complex weight = spectrum_weights[bin];
-    const int own_element = chunk * ELEMENTS + lane % ELEMENTS;
-    const int first_set = SETS > 1 ? chunk * TILES : 0, polynomial_size = 2 * POWERS * n_bins;
+    for (int j = 0; j <= DIRECTIVITY_DEGREE; ++j) here.directivity[j] = directivity[j * BINS + bin];
+    const Complex first_fired = fired[(angle * CHUNKS + chunk) * BINS + bin];
+    const int own_element = chunk * ELEMENTS + lane % ELEMENTS, first_set = SETS > 1 ? chunk * TILES : 0;
+    const int polynomial_size = 2 * POWERS * PADDED_BINS;
     const size_t first_scatterer = ((size_t)frame * n_geometries + (n_geometries > 1 ? angle : 0)) * n_scatterers;
-    geometry += first_scatterer * LANES;
+    geometry += first_scatterer * LANES + own_element;
     polynomials += (first_scatterer * SETS + first_set) * polynomial_size + bin;
-    chosen_degrees += first_scatterer * SETS;
-    mean_distances += first_scatterer;
+    headers += first_scatterer * SETS + first_set;
     reflectivity += (size_t)frame * n_scatterers;
 
     Complex received[ELEMENTS];
     #pragma unroll
     for (int e = 0; e < ELEMENTS; ++e) received[e].re = received[e].im = 0.0f;
 
-    int s = 0;
-    while (s < n_scatterers && chosen_degrees[s * SETS] < 0) ++s; /* absent ones */
     Polynomial polynomial;
     Geometry own;
-    if (s < n_scatterers) {
-        own = geometry[(size_t)s * LANES + own_element];
-        read(polynomials + ((size_t)s * SETS + TILES - 1) * polynomial_size, n_bins, polynomial);
-    }
-    for (int turn = 0; s < n_scatterers; turn = THREADS - turn) {
+    Header header;
+    #define READ_AHEAD(S) \
+        own = geometry[(size_t)(S) * LANES]; \
+        header = headers[(S) * SETS + TILES - 1]; \
+        read(polynomials + ((size_t)(S) * SETS + TILES - 1) * polynomial_size, polynomial);
+    if (n_scatterers) { READ_AHEAD(0) }
+    for (int s = 0, turn = 0; s < n_scatterers; ++s) {
+        if (header.degree < 0) { /* absent; the whole thread block agrees */
+            if (s + 1 < n_scatterers) { READ_AHEAD(s + 1) }
+            continue;
+        }
         __syncwarp();
         elements[own_element] = own;
         __syncwarp();
@@ -254,11 +258,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
         #pragma unroll
         for (int t = TILES - 1; t >= 0; --t) {
             const int first = t * (ELEMENTS / TILES);
-            if (t < TILES - 1) read(polynomials + ((size_t)s * SETS + t) * polynomial_size, n_bins, polynomial);
+            if (t < TILES - 1) {
+                header = headers[s * SETS + t];
+                read(polynomials + ((size_t)s * SETS + t) * polynomial_size, polynomial);
+            }
             #define RESPOND(DEGREE) \
                 respond<DEGREE>(elements + chunk * ELEMENTS + first, polynomial, here, \
                                 responses + first / 2 * THREADS, pressure)
-            switch (chosen_degrees[s * SETS + first_set + t]) {
+            switch (header.degree) {
             case 0: RESPOND(DEGREE_0); break;
             case 1: RESPOND(DEGREE_1); break;
             case 2: RESPOND(DEGREE_2); break;
@@ -266,31 +273,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
             default: RESPOND(DEGREE_4);
             }
         }
-        sums[turn + threadIdx.x] = multiply(pressure, first_fired);
-        const float mean = mean_distances[s];
-        const Complex strength = multiply(reflectivity[s], weight);
-        do ++s;
-        while (s < n_scatterers && chosen_degrees[s * SETS] < 0);
-        if (s < n_scatterers) {
-            own = geometry[(size_t)s * LANES + own_element];
-            read(polynomials + ((size_t)s * SETS + TILES - 1) * polynomial_size, n_bins, polynomial);
-        }
+        sums[turn + threadIdx.x] = times(pressure, first_fired);
         /* there and back at the mean distance, which the responses left out */
-        const double both_ways = 2.0 * exact_turns * mean;
+        const double both_ways = 2.0 * (wave[0] + bin * wave[1]) * header.mean;
         Complex there_and_back;
         __sincosf(6.28318531f * (float)(both_ways - rint(both_ways)), &there_and_back.im, &there_and_back.re);
-        const float kept = ATTENUATED ? __expf(-2.0f * here.nepers * mean) : 1.0f;
+        const float kept = ATTENUATED ? __expf(-2.0f * here.nepers * header.mean) : 1.0f;
         there_and_back.re *= kept;
         there_and_back.im *= -kept;
+        const Complex outside = times(times(reflectivity[s], spectrum_weights[bin]), there_and_back);
+        if (s + 1 < n_scatterers) { READ_AHEAD(s + 1) }
         __syncthreads();
         pressure.re = pressure.im = 0.0f;
         #pragma unroll
-        for (int c = 0; c < CHUNKS; ++c) {
-            const Complex part = sums[turn + 32 * c + lane];
-            pressure.re += part.re;
-            pressure.im += part.im;
-        }
-        const Complex echo = multiply(multiply(strength, there_and_back), pressure);
+        for (int c = 0; c < CHUNKS; ++c) pressure = add(pressure, sums[turn + 32 * c + lane]);
+        turn = THREADS - turn;
+        const Complex echo = times(outside, pressure);
         #pragma unroll
         for (int e = 0; e < ELEMENTS; e += 2) {
             const Pair a = responses[e / 2 * THREADS];
@@ -300,15 +298,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
             received[e + 1].im = fmaf(echo.re, a.im_1, fmaf(echo.im, a.re_1, received[e + 1].im));
         }
     }
-    if (wanted_bin >= n_bins) return;
-    const int offset = bin - n_bins / 2, column = offset < 0 ? offset + row_length : offset;
-    Complex *to = output + ((size_t)blockIdx.x * n_elements + chunk * ELEMENTS) * row_length + column;
-    const int n_own = n_elements - chunk * ELEMENTS;
-    #pragma unroll
-    for (int e = 0; e < ELEMENTS; ++e, to += row_length)
-        if (e < n_own) *to = received[e];
+    Complex *rows = output + (size_t)event * n_elements * ROW_LENGTH;
+    const int n_own = n_elements - chunk * ELEMENTS, offset = bin - BINS / 2;
+    if (wanted_bin < BINS) { /* to where an inverse transform wants it */
+        Complex *to = rows + (size_t)chunk * ELEMENTS * ROW_LENGTH + (offset < 0 ? offset + ROW_LENGTH : offset);
+        #pragma unroll
+        for (int e = 0; e < ELEMENTS; ++e)
+            if (e < n_own) to[e * ROW_LENGTH] = received[e];
+    }
+    if (!FUSED) return;
+    __threadfence();
+    __syncthreads();
+    int *arrived = (int *)memory;
+    if (threadIdx.x == 0) *arrived = atomicAdd(counters + event, 1);
+    __syncthreads();
+    const bool last = *arrived == BIN_TILES - 1;
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    Complex *one = (Complex *)memory, *other = one + ROWS * PADDED;
+    for (int first = 0; first < n_elements; first += ROWS)
+        inverse_transform(rows + (size_t)first * ROW_LENGTH, n_elements - first < ROWS ? n_elements - first : ROWS, one,
+                          other, roots);
 }
 """
+)
 
 
 class Shape(NamedTuple):
@@ -353,22 +367,33 @@ def count_powers(positions: NDArray[np.float64], tables: KernelTables) -> int:
     return int(tables.compiled_degrees[tables.degrees[: last_row + 1].max()]) + 1
 
 
-def macros(tables: KernelTables, n_powers: int) -> tuple[str, ...]:
-    """Compiler options with the sizes that the kernels unroll, for elevation polynomials of `n_powers` coefficients."""
-    shape = shape_of(tables)
+def definitions(tables: KernelTables, n_powers: int, oversampling: int = 1) -> str:
+    """The macros of the source, for elevation polynomials of `n_powers` coefficients."""
+    shape, n_bins = shape_of(tables), tables.delay_phases.shape[1]
+    row_length = n_bins * oversampling
+    radices = fused_radices(row_length, shape.shared_bytes)
     values = {
         "ELEMENTS": shape.per_thread,
         "TILES": shape.tiles,
         "CHUNKS": shape.n_chunks,
+        "THREADS": shape.n_threads,
         "SETS": shape.n_sets,
         "POWERS": n_powers,
+        "BINS": n_bins,
+        "PADDED_BINS": 4 * -(-n_bins // 4),
+        "BIN_TILES": -(-n_bins // WARP),
+        "ROW_LENGTH": row_length,
         "RESIDENT": max(1, REGISTERS // (REGISTERS_OF_THREAD * shape.n_threads)),
         "DIRECTIVITY_DEGREE": tables.directivity.shape[1] - 1,
         "ATTENUATED": int(any(tables.nepers)),
         "SERIES": int(tables.series),
+        "FUSED": int(bool(radices) or row_length == 1),
+        "ROWS": max(1, min(MOST_ROWS, rows_at_a_time(row_length, shape.shared_bytes))),
+        "RADICES": "{" + ",".join(map(str, radices or (1,))) + "}",
+        "N_RADICES": len(radices),
         **{f"DEGREE_{i}": degree for i, degree in enumerate(tables.compiled_degrees)},
     }
-    return tuple(f"-D{name}={value}" for name, value in values.items())
+    return "".join(f"#define {name} {value}\n" for name, value in values.items())
 
 
 def simulate_samples(
@@ -413,7 +438,7 @@ def simulate_samples(
 
 def _bytes_of_scatterer(tables: KernelTables, n_powers: int) -> int:
     shape = shape_of(tables)
-    return 16 * shape.n_lanes + shape.n_sets * (8 * n_powers * tables.elevation.shape[-2] + 4) + 4
+    return 16 * shape.n_lanes + shape.n_sets * 8 * (n_powers * tables.elevation.shape[-2] + 1)
 
 
 def _launch(
@@ -426,17 +451,17 @@ def _launch(
     n_frames, n_angles, n_elements, row_length = samples.shape
     n_bins, n_coefficients = tables.elevation.shape[
         -2:
-    ]  # the table's polynomials may be longer than what is needed
-    shape, constant = shape_of(tables), _on_device(tables)
-    prepare, simulate = _compiled(macros(tables, n_powers), shape.shared_bytes)
-    n_places = positions.size // 3
+    ]  # the table may have longer polynomials than are needed
+    shape, constant = shape_of(tables), _on_device(tables, row_length)
+    macros = definitions(tables, n_powers, oversampling)
+    prepare, simulate = _compiled(macros, shape.shared_bytes)
+    n_places, n_events = positions.size // 3, n_frames * n_angles
     scatterers = (
+        cupy.empty((n_places, shape.n_sets, 2), dtype=np.int32),
         cupy.empty((n_places, shape.n_lanes, 4), dtype=np.float32),
-        cupy.empty((n_places, shape.n_sets, 2 * n_powers, n_bins), dtype=np.float32),
-        cupy.empty((n_places, shape.n_sets), dtype=np.int32),
-        cupy.empty(n_places, dtype=np.float32),
+        cupy.empty((n_places, shape.n_sets, 2 * n_powers, 4 * -(-n_bins // 4)), dtype=np.float32),
     )
-    sizes = (n_bins, n_elements, len(tables.intervals), n_coefficients // 2, tables.tile)
+    sizes = (n_elements, len(tables.intervals), n_coefficients // 2, tables.tile)
     prepare(
         (n_places,),
         (PREPARING_THREADS,),
@@ -444,38 +469,22 @@ def _launch(
     )
     if oversampling > 1:
         samples[...] = 0  # the bins beyond the band
-    sizes = (n_geometries, n_angles, n_scatterers, n_bins, n_elements, row_length)
-    # the transform of one part, bound by memory, runs beside the spectra of the next, bound by arithmetic
-    current, streams = cupy.cuda.get_current_stream(), _streams()
-    start = current.record()
-    ends = np.linspace(0, n_frames, min(PARTS, n_frames) + 1).astype(int).tolist()
-    for number, (first, last) in enumerate(pairwise(ends)):
-        stream = streams[number % len(streams)]
-        stream.wait_event(start)
-        places = slice(first * n_geometries * n_scatterers, last * n_geometries * n_scatterers)
-        with stream:
-            simulate(
-                ((last - first) * n_angles, -(-n_bins // WARP)),
-                (shape.n_threads,),
-                (
-                    *(each[places] for each in scatterers),
-                    reflectivity[first:last],
-                    *constant.simulating,
-                    *(np.int32(size) for size in sizes),
-                    samples[first:last],
-                ),
-                shared_mem=shape.shared_bytes,
-            )
-            inverse_transform(samples[first:last])
-    for stream in streams:
-        current.wait_event(stream.record())
-
-
-@cache
-def _streams() -> tuple[Any, ...]:
-    import cupy
-
-    return tuple(cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+    sizes = (n_geometries, n_angles, n_scatterers, n_elements)
+    simulate(
+        (n_events * -(-n_bins // WARP),),
+        (shape.n_threads,),
+        (
+            *scatterers,
+            reflectivity,
+            *constant.simulating,
+            *(np.int32(size) for size in sizes),
+            cupy.zeros(n_events, dtype=np.int32),
+            samples,
+        ),
+        shared_mem=shape.shared_bytes,
+    )
+    if "#define FUSED 0" in macros:
+        transform_by_library(samples)
 
 
 class _Constant(NamedTuple):
@@ -485,20 +494,22 @@ class _Constant(NamedTuple):
     simulating: tuple[Any, ...]
 
 
-@lru_cache(maxsize=4)
-def _on_device(tables: KernelTables) -> _Constant:
+@lru_cache(maxsize=32)
+def _on_device(tables: KernelTables, row_length: int) -> _Constant:
     import cupy
 
     def copies(*arrays: NDArray[Any]) -> tuple[Any, ...]:
         return tuple(cupy.asarray(np.ascontiguousarray(array)) for array in arrays)
 
+    n_bins = tables.elevation.shape[-2]
+    padding = [(0, 0)] * 3 + [(0, -n_bins % 4)]
     phases = tables.delay_phases.astype(np.float64)
     fired = (phases[:, :, 0] + 1j * phases[:, :, 1]).transpose(0, 2, 1)  # (angle, lane, bin)
     step = fired[:, 1] / fired[:, 0] if tables.n_elements > 1 else np.ones_like(fired[:, 0])
     return _Constant(
         preparing=copies(
             tables.elements,
-            tables.elevation.transpose(0, 1, 3, 2),
+            np.pad(tables.elevation.transpose(0, 1, 3, 2), padding),
             tables.degrees.astype(np.int32),
             tables.intervals,
             np.array(tables.steps, dtype=np.float64),
@@ -510,15 +521,16 @@ def _on_device(tables: KernelTables) -> _Constant:
             tables.spectrum_weights,
             tables.directivity.T,
             np.array([*tables.wave_turns, *tables.nepers], dtype=np.float64),
+            np.exp(2j * np.pi * np.arange(row_length) / row_length).astype(np.complex64),
         ),
     )
 
 
 @lru_cache(maxsize=8)
-def _compiled(options: tuple[str, ...], shared_bytes: int) -> tuple[Any, Any]:
+def _compiled(macros: str, shared_bytes: int) -> tuple[Any, Any]:
     import cupy
 
-    module = cupy.RawModule(code=SOURCE, options=("--std=c++14", *options))
+    module = cupy.RawModule(code=macros + SOURCE, options=("--std=c++14",))
     prepare, simulate = module.get_function("prepare"), module.get_function("simulate")
     simulate.max_dynamic_shared_size_bytes = shared_bytes
     return prepare, simulate

@@ -1,4 +1,4 @@
-"""Inverse Fourier transform of many short rows on the GPU, in place: the last step of the simulator.
+"""Inverse Fourier transform of short rows on the GPU, as device code for the simulator's kernel.
 
 Stockham's arrangement (Van Loan 1992, Computational Frameworks for the FFT, §1.7), rows in shared memory between the
 passes, padded so that neighbouring threads meet different banks. Rows that do not fit there, or whose length has a
@@ -10,22 +10,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from ulmpipe.acoustics.baseband import transform_radices
 
-THREADS = 128
-VALUES_OF_BLOCK = 1536  # about: rows of a thread block times their length
-LONGEST_ROW = 2304
 LARGEST_RADIX = 31
 
-# Needs the macros LENGTH, ROWS (of a thread block), THREADS, N_PASSES and RADICES (a list, their product LENGTH).
+# Needs the macros ROW_LENGTH, ROWS (at a time), THREADS, and if FUSED, RADICES (a list, their product ROW_LENGTH) and
+# N_RADICES.
 SOURCE = r"""
-#define PADDED (LENGTH + (LENGTH - 1) / 8 + 1)
+#define PADDED (ROW_LENGTH + (ROW_LENGTH - 1) / 8 + 1)
 
 struct __align__(8) Complex { float re, im; };
 
-static constexpr int radices[] = RADICES;
+static constexpr unsigned radices[] = RADICES;
 
 #define INLINE static __device__ __forceinline__
 
@@ -33,22 +29,27 @@ INLINE Complex complex(float re, float im) { Complex c = {re, im}; return c; }
 INLINE Complex add(Complex a, Complex b) { return complex(a.re + b.re, a.im + b.im); }
 INLINE Complex take(Complex a, Complex b) { return complex(a.re - b.re, a.im - b.im); }
 INLINE Complex times(Complex a, Complex b) { return complex(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re); }
+INLINE Complex read_past_cache(const Complex *from)
+{
+    const float2 value = __ldcg((const float2 *)from);
+    return complex(value.x, value.y);
+}
 INLINE Complex quarter(Complex a) { return complex(-a.im, a.re); } /* times i */
 
-/* Inverse transform of P values. roots: exp(2 pi i k / LENGTH). */
-template <int P>
+/* Inverse transform of P values. roots: exp(2 pi i k / ROW_LENGTH). */
+template <unsigned P>
 struct Butterfly {
     INLINE void apply(Complex *x, const Complex *roots)
     {
         Complex y[P];
         #pragma unroll
-        for (int m = 0; m < P; ++m) {
+        for (unsigned m = 0; m < P; ++m) {
             y[m] = x[0];
             #pragma unroll
-            for (int k = 1; k < P; ++k) y[m] = add(y[m], times(x[k], roots[m * k % P * (LENGTH / P)]));
+            for (unsigned k = 1; k < P; ++k) y[m] = add(y[m], times(x[k], roots[m * k % P * (ROW_LENGTH / P)]));
         }
         #pragma unroll
-        for (int m = 0; m < P; ++m) x[m] = y[m];
+        for (unsigned m = 0; m < P; ++m) x[m] = y[m];
     }
 };
 
@@ -102,34 +103,37 @@ struct Butterfly<8> {
 
 static __device__ __forceinline__ int padded(int place) { return place + place / 8; }
 
+INLINE unsigned padded(unsigned place) { return place + place / 8; }
+
 /* Pass I and those after it; STRIDE is the product of the radices before it. */
-template <int I, int STRIDE>
+template <unsigned I, unsigned STRIDE>
 struct Pass {
-    INLINE void run(Complex *rows, int n_rows, Complex *from, Complex *to, const Complex *roots)
+    INLINE void run(Complex *rows, unsigned n_rows, Complex *from, Complex *to, const Complex *roots)
     {
-        constexpr int P = radices[I], TASKS = LENGTH / P;
-        constexpr bool LAST = I == N_PASSES - 1;
-        for (int i = threadIdx.x; i < ROWS * TASKS; i += THREADS) {
-            const int row = i / TASKS, task = i % TASKS, part = task % STRIDE, group = task / STRIDE;
-            if (row >= n_rows) continue;
+        constexpr unsigned P = radices[I], TASKS = ROW_LENGTH / P;
+        constexpr bool LAST = I == N_RADICES - 1;
+        for (unsigned i = threadIdx.x; i < ROWS * TASKS; i += THREADS) {
+            const unsigned row = i / TASKS, task = i % TASKS, part = task % STRIDE, group = task / STRIDE;
+            if (row >= n_rows) break;
             Complex x[P];
             #pragma unroll
-            for (int k = 0; k < P; ++k)
-                x[k] = I == 0 ? rows[row * LENGTH + task + k * TASKS] : from[row * PADDED + padded(task + k * TASKS)];
+            for (unsigned k = 0; k < P; ++k) /* past the first cache: other thread blocks have written them */
+                if (I == 0) x[k] = read_past_cache(rows + row * ROW_LENGTH + task + k * TASKS);
+                else x[k] = from[row * PADDED + padded(task + k * TASKS)];
             Butterfly<P>::apply(x, roots);
             if (!LAST) {
                 const Complex step = roots[group * STRIDE];
                 Complex factor = step;
                 #pragma unroll
-                for (int m = 1; m < P; ++m) {
+                for (unsigned m = 1; m < P; ++m) {
                     x[m] = times(x[m], factor);
                     factor = times(factor, step);
                 }
             }
             #pragma unroll
-            for (int m = 0; m < P; ++m) {
-                const int place = part + STRIDE * (P * group + m);
-                if (LAST) rows[row * LENGTH + place] = x[m];
+            for (unsigned m = 0; m < P; ++m) {
+                const unsigned place = part + STRIDE * (P * group + m);
+                if (LAST) rows[row * ROW_LENGTH + place] = x[m];
                 else to[row * PADDED + padded(place)] = x[m];
             }
         }
@@ -138,53 +142,37 @@ struct Pass {
     }
 };
 
-template <int STRIDE>
-struct Pass<N_PASSES, STRIDE> {
-    INLINE void run(Complex *, int, Complex *, Complex *, const Complex *) {}
+template <unsigned STRIDE>
+struct Pass<N_RADICES, STRIDE> {
+    INLINE void run(Complex *, unsigned, Complex *, Complex *, const Complex *) {}
 };
 
-/* Sums over all bins, unscaled; rows (row, LENGTH). */
-extern "C" __global__ void __launch_bounds__(THREADS) inverse_transform(Complex *rows, const Complex *roots, int n_rows)
+/* Sums over all bins, unscaled, by all threads of a block, of up to ROWS rows; one, other: shared, ROWS * PADDED. */
+INLINE void inverse_transform(Complex *rows, int n_rows, Complex *one, Complex *other, const Complex *roots)
 {
-    __shared__ Complex one[ROWS * PADDED], other[ROWS * PADDED];
-    const int first = blockIdx.x * ROWS, here = n_rows - first < ROWS ? n_rows - first : ROWS;
-    Pass<0, 1>::run(rows + (size_t)first * LENGTH, here, one, other, roots);
+    Pass<0, 1>::run(rows, n_rows, one, other, roots);
 }
 """
 
 
-def inverse_transform(samples: Any) -> None:
-    """Replace bins by samples along the last axis, unscaled: a CuPy array, contiguous, complex64."""
+def fused_radices(length: int, shared_bytes: int) -> tuple[int, ...]:
+    """Of rows that the device code can transform in so much shared memory; none if it cannot."""
+    radices = transform_radices(length, first=8)
+    fits = rows_at_a_time(length, shared_bytes) > 0 and max(radices, default=1) <= LARGEST_RADIX
+    return radices if fits else ()
+
+
+def rows_at_a_time(length: int, shared_bytes: int) -> int:
+    """As many rows as two copies of them fit into shared memory."""
+    return shared_bytes // (16 * (length + (length - 1) // 8 + 1))
+
+
+def transform_by_library(samples: Any) -> None:
+    """Replace bins by samples along the last axis, unscaled, by cuFFT: a CuPy array, contiguous, complex64."""
     import cupy
 
     length = samples.shape[-1]
-    if length == 1:
-        return
-    n_rows = samples.size // length
-    radices = transform_radices(length, first=8)
-    if length > LONGEST_ROW or max(radices) > LARGEST_RADIX:
-        _plan(length, n_rows).fft(samples, samples, cupy.cuda.cufft.CUFFT_INVERSE)
-        return
-    kernel, roots, rows = _kernel(length, radices)
-    kernel((-(-n_rows // rows),), (THREADS,), (samples, roots, np.int32(n_rows)))
-
-
-@lru_cache(maxsize=16)
-def _kernel(length: int, radices: tuple[int, ...]) -> tuple[Any, Any, int]:
-    import cupy
-
-    rows = max(1, VALUES_OF_BLOCK // length)
-    options = {
-        "LENGTH": length,
-        "ROWS": rows,
-        "THREADS": THREADS,
-        "N_PASSES": len(radices),
-        "RADICES": "{" + ",".join(map(str, radices)) + "}",
-    }
-    definitions = "".join(f"#define {name} {value}\n" for name, value in options.items())
-    roots = np.exp(2j * np.pi * np.arange(length) / length).astype(np.complex64)
-    kernel = cupy.RawKernel(definitions + SOURCE, "inverse_transform", options=("--std=c++14",))
-    return kernel, cupy.asarray(roots), rows
+    _plan(length, samples.size // length).fft(samples, samples, cupy.cuda.cufft.CUFFT_INVERSE)
 
 
 @lru_cache(maxsize=4)
