@@ -68,7 +68,7 @@ class KernelTables:
     constants: tuple[float, float, float]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def kernel_tables(
     n_rows: int,
     lattice: Lattice,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ulmpipe.acoustics.kernel_tables import KernelTables
 from ulmpipe.acoustics.transform_gpu import SOURCE as TRANSFORM_SOURCE
 from ulmpipe.acoustics.transform_gpu import fused_radices, rows_at_a_time, transform_by_library
+from ulmpipe.acoustics.window import is_present
 
 WARP = 32  # frequency bins side by side
 PREPARING_THREADS = 128
@@ -361,8 +362,9 @@ def shape_of(tables: KernelTables) -> Shape:
 
 def count_powers(positions: NDArray[np.float64], tables: KernelTables) -> int:
     """Coefficients of the longest elevation polynomial that scatterers at positions (…, 3) need."""
-    present = np.isfinite(positions).all(axis=-1) & (positions[..., 2] >= 0)
-    largest = np.max(np.abs(positions[..., 1]), where=present, initial=0.0) * tables.constants[2]
+    largest = (
+        np.max(np.abs(positions[..., 1]), where=is_present(positions), initial=0.0) * tables.constants[2]
+    )
     last_row = int(largest**2 / tables.steps[0])
     return int(tables.compiled_degrees[tables.degrees[: last_row + 1].max()]) + 1
 
@@ -494,7 +496,7 @@ class _Constant(NamedTuple):
     simulating: tuple[Any, ...]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _on_device(tables: KernelTables, row_length: int) -> _Constant:
     import cupy
 

@@ -13,6 +13,8 @@ from ulmpipe.acoustics.simus import simulate_channel_data
 from ulmpipe.acoustics.simus_reference import probe_spectrum
 from ulmpipe.acoustics.window import echo_times, ringing_time
 
+START_STEP = 4  # samples
+
 
 def receive_window(
     probe: Probe,
@@ -38,7 +40,7 @@ def receive_window(
     Returns
     -------
     start_time : float
-        s after the first element fired.
+        s after the first element fired, a multiple of four samples.
     n_samples : int
         Length of the window, a multiple of 8.
     """
@@ -49,7 +51,9 @@ def receive_window(
     box = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
     earliest, latest = echo_times(box[None, None], probe, transmit, speed_of_sound=speed_of_sound)
     margin = ringing_time(probe, transmit)
-    start_time = max(0.0, earliest - margin)
+    # at whole multiples of some samples, so that records of neighbouring fields share their tables
+    step = START_STEP / sampling_frequency
+    start_time = step * math.floor(max(0.0, earliest - margin) / step)
     return start_time, 8 * math.ceil((latest + margin - start_time) * sampling_frequency / 8)
 
 

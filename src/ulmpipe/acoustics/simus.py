@@ -18,7 +18,7 @@ from ulmpipe.acoustics.elevation import count_rows, elevation_lattice
 from ulmpipe.acoustics.kernel_tables import kernel_tables
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus_reference import echo_spectrum
-from ulmpipe.acoustics.window import ReceiveWindow, check_echoes_fit
+from ulmpipe.acoustics.window import ReceiveWindow, check_echoes_fit, is_present
 from ulmpipe.device import array_module, on_gpu, runs_on_gpu
 from ulmpipe.errors import InputError
 from ulmpipe.memory import aligned
@@ -115,8 +115,8 @@ def simulate_channel_data(
     gpu = runs_on_gpu(backend)
     if on_gpu(samples) and not gpu:
         raise InputError(f"backend: {backend!r}, but out is on a GPU, expected 'auto' or 'gpu'")
-    absent = ~(np.isfinite(places).all(axis=-1) & (places[..., 2] >= 0))
-    if absent.all():
+    present = is_present(places)
+    if not present.any():
         samples[...] = 0
         return samples
     workers = count_workers(workers)
@@ -130,7 +130,7 @@ def simulate_channel_data(
         return samples
 
     tables = kernel_tables(
-        count_rows(float(np.max(np.abs(places[..., 1]), where=~absent, initial=0.0)), lattice),
+        count_rows(float(np.max(np.abs(places[..., 1]), where=present, initial=0.0)), lattice),
         lattice,
         probe,
         transmit,

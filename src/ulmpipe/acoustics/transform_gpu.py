@@ -105,6 +105,13 @@ static __device__ __forceinline__ int padded(int place) { return place + place /
 
 INLINE unsigned padded(unsigned place) { return place + place / 8; }
 
+/* Place of first + k * STEP in a padded row, with as little arithmetic as the step allows. */
+template <unsigned STEP>
+INLINE unsigned padded_step(unsigned first, unsigned k)
+{
+    return STEP % 8 == 0 ? padded(first) + k * (STEP + STEP / 8) : padded(first + k * STEP);
+}
+
 /* Pass I and those after it; STRIDE is the product of the radices before it. */
 template <unsigned I, unsigned STRIDE>
 struct Pass {
@@ -112,30 +119,37 @@ struct Pass {
     {
         constexpr unsigned P = radices[I], TASKS = ROW_LENGTH / P;
         constexpr bool LAST = I == N_RADICES - 1;
-        for (unsigned i = threadIdx.x; i < ROWS * TASKS; i += THREADS) {
+        const unsigned n_tasks = n_rows * TASKS;
+        for (unsigned i = threadIdx.x; i < n_tasks; i += THREADS) {
             const unsigned row = i / TASKS, task = i % TASKS, part = task % STRIDE, group = task / STRIDE;
-            if (row >= n_rows) break;
+            Complex *own = rows + row * ROW_LENGTH;
             Complex x[P];
-            #pragma unroll
-            for (unsigned k = 0; k < P; ++k) /* past the first cache: other thread blocks have written them */
-                if (I == 0) x[k] = read_past_cache(rows + row * ROW_LENGTH + task + k * TASKS);
-                else x[k] = from[row * PADDED + padded(task + k * TASKS)];
-            Butterfly<P>::apply(x, roots);
-            if (!LAST) {
-                const Complex step = roots[group * STRIDE];
-                Complex factor = step;
+            if (I == 0) { /* past the first cache: other thread blocks have written them */
                 #pragma unroll
-                for (unsigned m = 1; m < P; ++m) {
-                    x[m] = times(x[m], factor);
-                    factor = times(factor, step);
-                }
+                for (unsigned k = 0; k < P; ++k) x[k] = read_past_cache(own + task + k * TASKS);
+            } else {
+                const Complex *source = from + row * PADDED;
+                #pragma unroll
+                for (unsigned k = 0; k < P; ++k) x[k] = source[padded_step<TASKS>(task, k)];
             }
+            Butterfly<P>::apply(x, roots);
+            if (LAST) {
+                #pragma unroll
+                for (unsigned m = 0; m < P; ++m) own[task + STRIDE * m] = x[m];
+                continue;
+            }
+            const Complex step = roots[group * STRIDE];
+            Complex factor = step;
             #pragma unroll
-            for (unsigned m = 0; m < P; ++m) {
-                const unsigned place = part + STRIDE * (P * group + m);
-                if (LAST) rows[row * ROW_LENGTH + place] = x[m];
-                else to[row * PADDED + padded(place)] = x[m];
+            for (unsigned m = 1; m < P; ++m) {
+                x[m] = times(x[m], factor);
+                factor = times(factor, step);
             }
+            Complex *target = to + row * PADDED;
+            #pragma unroll
+            for (unsigned m = 0; m < P; ++m)
+                if (STRIDE == 1 && P == 8) target[9 * group + m] = x[m];
+                else target[padded_step<STRIDE>(part + STRIDE * P * group, m)] = x[m];
         }
         __syncthreads();
         Pass<I + 1, STRIDE * P>::run(rows, n_rows, to, from, roots);

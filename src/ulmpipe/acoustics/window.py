@@ -74,6 +74,13 @@ class ReceiveWindow:
         return self.demodulation_frequency + steps * self.frequency_step
 
 
+def is_present(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the scatterers (…, 3) are there: finite, and not behind the probe; shape (…)."""
+    x, y, z = np.moveaxis(positions, -1, 0)
+    present: NDArray[np.bool_] = np.isfinite(x) & np.isfinite(y) & (z >= 0) & (z < np.inf)
+    return present
+
+
 def echo_times(
     positions: NDArray[np.float64], probe: Probe, transmit: PlaneWaves, *, speed_of_sound: float
 ) -> tuple[float, float]:
@@ -92,21 +99,25 @@ def echo_times(
     earliest, latest : float
         (inf, -inf) if no scatterer is present.
     """
-    here = np.isfinite(positions).all(axis=-1) & (positions[..., 2] >= 0)
-    x, y, z = np.moveaxis(np.where(here[..., None], positions, 0.0), -1, 0)
+    here = is_present(positions)
+    x, y, z = (np.where(here, each, 0.0) for each in np.moveaxis(positions, -1, 0))
     edge = probe.element_positions[-1]
     sine = np.sin(transmit.angles)[:, None]
     tangent = np.tan(transmit.angles)[:, None]
-    distance = np.abs(z) if math.isinf(probe.height) else np.hypot(y, z)
+    distance = np.abs(z) if math.isinf(probe.height) else np.sqrt(y * y + z * z)
+    squared = distance * distance
 
-    def arrival(element: NDArray[np.float64]) -> NDArray[np.float64]:
-        return element * sine + np.hypot(x - element, distance)
+    def from_line(lateral: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.sqrt(lateral * lateral + squared)
+
+    def arrival(element: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        return element * sine + from_line(x - element)
 
     first_to_fire = -edge * np.abs(sine)
     fastest = arrival(np.clip(x - distance * tangent, -edge, edge)) - first_to_fire
-    slowest = np.maximum(arrival(np.full_like(x, -edge)), arrival(np.full_like(x, edge))) - first_to_fire
-    nearest = np.hypot(np.maximum(np.abs(x) - edge, 0), distance)
-    farthest = np.hypot(np.abs(x) + edge, distance)
+    slowest = np.maximum(arrival(-edge), arrival(edge)) - first_to_fire
+    nearest = from_line(np.maximum(np.abs(x) - edge, 0))
+    farthest = from_line(np.abs(x) + edge)
     present = np.broadcast_to(here, fastest.shape)
     earliest = np.min(fastest + nearest, where=present, initial=np.inf) / speed_of_sound
     latest = np.max(slowest + farthest, where=present, initial=-np.inf) / speed_of_sound

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 FRAMES = 8  # of a thread block, even
 MOST_THREADS = 256
-WANTED_BLOCKS = (
-    1024  # that keep a GPU busy: small images are made by several groups of elements, and then added up
-)
+# that keep a GPU busy: a small image is made by several groups of elements, and then added up
+WANTED_BLOCKS = 256
 SHARED_BYTES = 48 * 1024  # that every GPU grants
 SIDES = (32, 16, 8, 4, 2, 1)  # of a tile, pixels: the first whose samples fit into shared memory
 PIXELS_AT_ONCE = 16384  # bounds the memory of the delay tables while they are made
@@ -265,11 +264,22 @@ def _plan(scan: Scan) -> _Plan:
         shared_bytes = 8 * (most_samples * oversampling * (FRAMES + 2) + FRAMES * stride)
         if shared_bytes <= SHARED_BYTES or side == 1:
             break
-    n_threads = min(MOST_THREADS, side * side)
+    kernel = _compiled(definitions(scan.interpolation_filter, side, n_raw))
+    return _Plan(kernel, _count_threads(side), tiles, most_samples, stride, shared_bytes)
+
+
+def _count_threads(side: int) -> int:
+    return min(MOST_THREADS, side * side)
+
+
+def definitions(interpolation_filter: NDArray[np.float32], side: int, n_raw: int) -> str:
+    """The macros of the source, for tiles of `side` pixels that look at up to `n_raw` samples of a channel."""
+    oversampling, n_taps = interpolation_filter.shape
+    n_threads = _count_threads(side)
     literals = ",".join(
-        "{" + ",".join(f"{tap:.9e}f" for tap in phase) + "}" for phase in scan.interpolation_filter
+        "{" + ",".join(f"{tap:.9e}f" for tap in phase) + "}" for phase in interpolation_filter
     )
-    options = {
+    values = {
         "FRAMES": FRAMES,
         "THREADS": n_threads,
         "WARP": min(32, n_threads),
@@ -280,8 +290,7 @@ def _plan(scan: Scan) -> _Plan:
         "TAPS": n_taps,
         "FILTER": "{" + literals + "}",
     }
-    kernel = _compiled("".join(f"#define {name} {value}\n" for name, value in options.items()))
-    return _Plan(kernel, n_threads, tiles, most_samples, stride, shared_bytes)
+    return "".join(f"#define {name} {value}\n" for name, value in values.items())
 
 
 def _widest(tiles: _Tiles) -> float:

@@ -185,8 +185,9 @@ class BubbleSizes(_Section):
 class Noise(_Section):
     """Of the receiver."""
 
-    snr_db: Finite = Field(
-        description="peak echo of a bubble at the elevation focus over the noise RMS, IQ samples of one element, dB"
+    snr_db: Finite | None = Field(
+        description="peak echo of a bubble at the elevation focus over the noise RMS, IQ samples of one element, dB; "
+        "null: no noise"
     )
     band: Literal["sampled", "probe"] = Field(
         description="white over the band of the samples, or shaped by the probe's one-way response; the same RMS"

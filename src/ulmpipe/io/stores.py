@@ -13,7 +13,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from ulmpipe.errors import InputError
 
 FORMAT_VERSION = 1
+MOST_PENDING = 4  # blocks that wait to be written
 
 
 def _remove(path: Path) -> None:
@@ -240,6 +243,29 @@ def new_array(
             **attributes,
         },
     )
+
+
+@contextmanager
+def writing_behind() -> Iterator[Callable[[Any, int, Any], None]]:
+    """Write blocks while the next ones are made.
+
+    Yields
+    ------
+    write : callable
+        ``write(array, index, block)``; the block must not be changed afterwards. It waits where a few blocks are still
+        to be written, and raises what went wrong with one of them; when the block of code ends, all are written.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pending: deque[Future[None]] = deque()
+
+        def write(array: Any, index: int, block: Any) -> None:
+            pending.append(pool.submit(array.__setitem__, index, block))
+            while len(pending) > MOST_PENDING or (pending and pending[0].done()):
+                pending.popleft().result()
+
+        yield write
+        while pending:
+            pending.popleft().result()
 
 
 def open_store(path: str | Path, *arrays: str) -> Any:

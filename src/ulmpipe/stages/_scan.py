@@ -77,9 +77,11 @@ def simulating(parameters: Parameters) -> dict[str, Any]:
     return {"attenuation": parameters["medium"]["attenuation"], **receiving(parameters)}
 
 
-def noise_of(parameters: Parameters, *, n_samples: int) -> dict[str, Any]:
-    """Keyword arguments of `receiver_noise` for records of `n_samples`: what the section `noise` asks for."""
+def noise_of(parameters: Parameters, *, n_samples: int) -> dict[str, Any] | None:
+    """Keyword arguments of `receiver_noise` for records of `n_samples`: what the section `noise` asks for, if any."""
     probe, noise = probe_of(parameters), parameters["noise"]
+    if noise["snr_db"] is None:
+        return None
     level = noise_level(probe, transmit_of(parameters), snr_db=noise["snr_db"], **simulating(parameters))
     if noise["band"] == "sampled":
         return {"root_mean_square": level}

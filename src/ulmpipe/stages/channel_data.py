@@ -90,7 +90,10 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
                 )
                 echoes = simulate_channel_data(at_states, scatterers.reflectivity, probe, transmit, **record)
                 _add_tissue(data, echoes, weights.reshape(*times.shape, -1))
-            data += receiver_noise(generator(seed, "noise", parameters["name"], block), data.shape, **noise)
+            if noise is not None:
+                data += receiver_noise(
+                    generator(seed, "noise", parameters["name"], block), data.shape, **noise
+                )
             parts = data[..., None].view(np.float32)
             if block == 0:
                 scale = HEADROOM * float(np.abs(parts).max()) / LARGEST_INTEGER

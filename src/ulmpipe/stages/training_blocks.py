@@ -15,8 +15,9 @@ from ulmpipe.acoustics.receiver import receiver_noise
 from ulmpipe.beamforming.das import Grid, delay_and_sum
 from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
+from ulmpipe.device import array_module, to_host
 from ulmpipe.imaging import simulate_image
-from ulmpipe.io.stores import new_array, new_store, open_store, provenance
+from ulmpipe.io.stores import new_array, new_store, open_store, provenance, writing_behind
 from ulmpipe.phantom import (
     TissueMotion,
     displace,
@@ -82,11 +83,12 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
             _group(parameters, parameters["first_block"] + block) for block in range(n_blocks)
         ]
         made = _blocks(parameters, bubbles, psf)
-        for block, (chi, target) in enumerate(
-            progress(made, f"blocks of {parameters['name']}", total=n_blocks)
-        ):
-            correlation[block] = as_channels(chi)
-            tracks[block] = target
+        with writing_behind() as write:
+            for block, (maps, target) in enumerate(
+                progress(made, f"blocks of {parameters['name']}", total=n_blocks)
+            ):
+                write(correlation, block, maps)
+                write(tracks, block, target)
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class _Placement:
     box: NDArray[np.float64]  # half sides of what is simulated
     grid: Grid
     motion: TissueMotion
-    tissue_images: NDArray[np.complex64] | None  # (state, z, x)
-    noise_images: NDArray[np.complex64]  # (frame, z, x)
+    tissue_images: Any  # (state, z, x), or None
+    noise_images: Any  # (frame, z, x), or None
     simulate: Any  # simulate_image of this placement's grid and record
 
 
@@ -115,7 +117,7 @@ def _group(parameters: Parameters, block: int) -> int:
 
 def _blocks(
     parameters: Parameters, bubbles: Any, psf: Any
-) -> Iterator[tuple[NDArray[np.complex64], NDArray[np.bool_]]]:
+) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
     placement, group = None, -1
     visible = slice_of(parameters)
     for block in range(parameters["first_block"], parameters["first_block"] + parameters["n_blocks"]):
@@ -173,20 +175,18 @@ def _place(parameters: Parameters, group: int) -> _Placement:
         states, _ = _states(parameters, np.zeros(1))
         moved = displace(scatterers.position[None], states[:, None] * motion.direction)
         tissue_images = simulate(positions=moved, reflectivity=scatterers.reflectivity)
-    noise = receiver_noise(
-        rng,
-        (NOISE_FRAMES, len(transmit.angles), probe.n_elements, n_samples),
-        **noise_of(parameters, n_samples=n_samples),
-    )
-    noise_images = delay_and_sum(
-        noise,
-        grid,
-        probe,
-        transmit,
-        start_time=start_time,
-        **focusing(parameters),
-        **receiving(parameters),
-    )
+    noise_images, noise = None, noise_of(parameters, n_samples=n_samples)
+    if noise is not None:
+        shape = (NOISE_FRAMES, len(transmit.angles), probe.n_elements, n_samples)
+        noise_images = delay_and_sum(
+            receiver_noise(rng, shape, **noise),
+            grid,
+            probe,
+            transmit,
+            start_time=start_time,
+            **focusing(parameters),
+            **receiving(parameters),
+        )
     return _Placement(rotation, centre, box, grid, motion, tissue_images, noise_images, simulate)
 
 
@@ -202,7 +202,7 @@ def _states(
 
 def _block(
     parameters: Parameters, placement: _Placement, visible: Slice, bubbles: Any, psf: Any, block: int
-) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
     rng = generator(parameters["seed"], "training_block", parameters["name"], block)
     training = parameters["training_set"]
     concentration = (
@@ -221,13 +221,15 @@ def _block(
     seen = np.where(inside, moving, np.float32(np.nan)).reshape(*times.shape, -1, 3)
     reflectivity = read_reflectivity(parameters, bubbles, block, concentration_per_mm3=concentration)
     iq = placement.simulate(positions=seen, reflectivity=reflectivity)
+    xp = array_module(iq)
     if placement.tissue_images is not None:
         # within a frame tissue moves by nanometres: one state a frame, that of its middle angle
         _, weights = _states(parameters, path.reshape(times.shape)[:, times.shape[1] // 2])
-        iq += np.tensordot(weights, placement.tissue_images, axes=1)
-    chosen = rng.integers(NOISE_FRAMES, size=len(iq))
-    phase = np.exp(2j * np.pi * rng.random(len(iq))).astype(np.complex64)
-    iq += placement.noise_images[chosen] * phase[:, None, None]
+        iq += xp.tensordot(xp.asarray(weights), placement.tissue_images, axes=1)
+    if placement.noise_images is not None:
+        chosen = rng.integers(NOISE_FRAMES, size=len(iq))
+        phase = np.exp(2j * np.pi * rng.random(len(iq))).astype(np.complex64)
+        iq += xp.asarray(placement.noise_images[chosen] * phase[:, None, None])
 
     chi = correlation_map(
         remove_carrier(
@@ -246,4 +248,4 @@ def _block(
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),
     )
-    return chi, target
+    return to_host(as_channels(chi)), target
