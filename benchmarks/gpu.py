@@ -1,7 +1,7 @@
 """Simulation, delay-and-sum and correlation of a block of 512 frames on a GPU: medians by CUDA events.
 
-Run: python -m benchmarks.gpu [--repeats 21]. A block has 3 plane waves, 128 elements and 96 samples. Everything stays on
-the device, in memory that is there.
+Run: python -m benchmarks.gpu [--repeats 21]. A block has 3 plane waves, 128 elements and 96 samples. Everything stays
+on the device, in memory that is there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ulmpipe.acoustics import kernels_gpu, simulate_channel_data
 from ulmpipe.beamforming import delay_and_sum
 from ulmpipe.correlation import correlation_map
 from ulmpipe.imaging import simulate_image
-
 
 CALLS = 10  # between two events, so that the host's part of a launch overlaps with the device's
 
@@ -86,15 +85,19 @@ def main() -> None:
         call, device = milliseconds(work, repeats), milliseconds(device_part(work), repeats)
         print(f"simulation, {n_bubbles:2d} bubbles: {device:.3f} ms ({call:.3f} from the host)", flush=True)
     for side, n_frames, n_samples in ((32, N_FRAMES, N_SAMPLES), (512, 64, 384)):
-        data = cupy.asarray(noise(n_frames, len(WAVES.angles), PROBE.n_elements, n_samples))
-        grid = square_grid(side)
-        for options in ({}, {"f_number": 1.0}):
-            taken = milliseconds(
-                lambda: delay_and_sum(data, grid, PROBE, WAVES, **RECORD, **options), repeats
-            )
+        data, grid = (
+            cupy.asarray(noise(n_frames, len(WAVES.angles), PROBE.n_elements, n_samples)),
+            square_grid(side),
+        )
+        for f_number in (0.0, 1.0):
+
+            def beamform(data=data, grid=grid, f_number=f_number) -> object:
+                return delay_and_sum(data, grid, PROBE, WAVES, **RECORD, f_number=f_number)
+
+            taken = milliseconds(beamform, repeats)
             points = n_frames * side**2 * len(WAVES.angles) * PROBE.n_elements
             print(
-                f"delay-and-sum, {side} × {side} pixels, {n_frames} frames, {options or 'full aperture'}: "
+                f"delay-and-sum, {side} × {side} pixels, {n_frames} frames, f-number {f_number:g}: "
                 f"{taken:.3f} ms, {points / taken * 1e3:.2e} points/s",
                 flush=True,
             )

@@ -82,7 +82,7 @@ def test_frames_without_bubbles_are_silent_and_a_result_may_stay_on_the_gpu(gpu)
     probe = named_probe("L22-14v", n_elements=16)
     positions, reflectivity = scene(1)
     positions[1] = np.nan
-    out = gpu.empty((2, 3, 16, 80), dtype=np.complex64)
+    out = gpu.asarray(np.full((2, 3, 16, 80), np.nan, dtype=np.complex64))
     found = simulate_channel_data(positions, reflectivity, probe, TRANSMIT, **SETTINGS, out=out)
     assert found is out
     assert isinstance(out, gpu.ndarray)

@@ -19,6 +19,7 @@ from ulmpipe.io.stores import (
     read_block,
     read_json,
     write_json,
+    writing_behind,
 )
 
 
@@ -151,3 +152,30 @@ def test_json_refuses_numbers_that_json_does_not_have(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "scores.json", {"dice": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_blocks_written_behind_are_all_there_when_it_ends(tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 30))
+    with new_store(tmp_path / "s.zarr", provenance=provenance("test", {})) as store:
+        array = new_array(store, "numbers", shape=(20, 30), dtype="float64", dims=("block", "x"), units="m")
+        with writing_behind() as write:
+            for block in range(20):
+                write(array, block, values[block])
+    assert (open_store(tmp_path / "s.zarr", "numbers")["numbers"][:] == values).all()
+
+
+@pytest.mark.parametrize("failing", [0, 19])
+def test_what_goes_wrong_behind_comes_to_the_front_and_leaves_no_store(tmp_path, failing):
+    class Disk:
+        def __setitem__(self, index, block):
+            if index == failing:
+                raise OSError(28, "No space left on device")
+
+    def fill():
+        with new_store(tmp_path / "s.zarr", provenance=provenance("test", {})), writing_behind() as write:
+            for block in range(20):
+                write(Disk(), block, None)
+
+    with pytest.raises(OSError, match="No space left"):
+        fill()
+    assert not list(tmp_path.glob("*s*"))

@@ -108,14 +108,16 @@ extern "C" __global__ void prepare(
         for (int k = 0; k < STENCIL; ++k)
             if (k != i) weights[i] *= p - k;
     }
-    /* four bins of a power at once; of powers that a scatterer does without, the table has zeros */
+    /* four bins of a power at once */
+    const int compiled[] = {DEGREE_0, DEGREE_1, DEGREE_2, DEGREE_3, DEGREE_4};
     const int n_fours = PADDED_BINS / 4, row_size = n_intervals * 2 * n_powers * n_fours;
     for (int set = 0; set < SETS; ++set) {
+        const int n_wanted = (compiled[degrees[row * n_intervals + chosen[set]]] + 1) * n_fours;
         const Four *from = (const Four *)table + (size_t)row * row_size + chosen[set] * 2 * n_powers * n_fours;
         Four *to = (Four *)polynomials + ((size_t)blockIdx.x * SETS + set) * 2 * POWERS * n_fours;
-        for (int i = threadIdx.x; i < 2 * POWERS * n_fours; i += blockDim.x) {
-            const int part = i / (POWERS * n_fours);
-            const Four *entry = from + i + part * (n_powers - POWERS) * n_fours;
+        for (int i = threadIdx.x; i < 2 * n_wanted; i += blockDim.x) {
+            const int part = i >= n_wanted, place = i - part * n_wanted;
+            const Four *entry = from + part * n_powers * n_fours + place;
             Four sum = {0.0f, 0.0f, 0.0f, 0.0f};
             #pragma unroll
             for (int k = 0; k < STENCIL; ++k, entry += row_size) {
@@ -125,7 +127,7 @@ extern "C" __global__ void prepare(
                 sum.c = fmaf(weights[k], value.c, sum.c);
                 sum.d = fmaf(weights[k], value.d, sum.d);
             }
-            to[i] = sum;
+            to[part * POWERS * n_fours + place] = sum;
         }
     }
 }
