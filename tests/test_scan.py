@@ -207,3 +207,4 @@ class TestNoise:
 
     def test_is_white_unless_asked_otherwise(self) -> None:
         assert set(noise_of(configured(), n_samples=64)) == {"root_mean_square"}
+        assert noise_of(configured(noise={"snr_db": None, "band": "sampled"}), n_samples=64) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import zarr
 from small_run import SMALL, run_stages, stage_arguments
 
@@ -23,12 +22,8 @@ CHANGES = {
 }
 
 
-BARE = {"noise": {"snr_db": None}, "tissue": {"reflectivity_db": None}, "clutter_filter": {"n_removed": 0}}
-
-
-@pytest.mark.parametrize("setting", [{}, BARE], ids=["tissue and noise", "bubbles alone"])
-def test_training_blocks_and_acquisitions_agree(tmp_path, setting):
-    calls = stage_arguments(tmp_path, {**CHANGES, **setting})
+def test_training_blocks_and_acquisitions_agree(tmp_path):
+    calls = stage_arguments(tmp_path, CHANGES)
     wanted = (
         "point_spread",
         "trajectories:synthetic_1",
