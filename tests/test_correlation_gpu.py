@@ -65,34 +65,39 @@ def test_the_clutter_filters_agree(gpu, n_removed):
     assert np.linalg.norm(to_host(found) - expected) < 1e-3 * np.linalg.norm(expected)
 
 
+AXIS = 25e-6 * np.arange(-16, 16)
+IMAGE = {
+    "positions": np.random.default_rng(1).uniform(-0.3e-3, 0.3e-3, (5, 3, 4, 3)) + np.array([0, 0, 8e-3]),
+    "reflectivity": np.ones(4),
+    "grid": Grid(x=AXIS, z=8e-3 + AXIS),
+    "probe": named_probe("L22-14v", n_elements=48),
+    "transmit": PlaneWaves(angles=(-0.02, 0.0, 0.02), transmit_frequency=15e6, n_cycles=3),
+    "start_time": 9e-6,
+    "n_samples": 72,
+    "sampling_frequency": 15.625e6,
+    "demodulation_frequency": 15.625e6,
+    "speed_of_sound": 1540.0,
+    "attenuation": 0.0,
+    "f_number": 0.0,
+    "apodization": "rectangular",
+    "lens_correction": False,
+    "oversampling": 4,
+}
+
+
 def test_a_whole_image_stays_on_the_gpu_until_it_is_wanted(gpu):
-    rng = np.random.default_rng(1)
-    places = rng.uniform(-0.3e-3, 0.3e-3, (5, 3, 4, 3)) + np.array([0, 0, 8e-3])
-    axis = 25e-6 * np.arange(-16, 16)
-    arguments = {
-        "positions": places,
-        "reflectivity": np.ones(4),
-        "grid": Grid(x=axis, z=8e-3 + axis),
-        "probe": named_probe("L22-14v", n_elements=48),
-        "transmit": PlaneWaves(angles=(-0.02, 0.0, 0.02), transmit_frequency=15e6, n_cycles=3),
-        "start_time": 9e-6,
-        "n_samples": 72,
-        "sampling_frequency": 15.625e6,
-        "demodulation_frequency": 15.625e6,
-        "speed_of_sound": 1540.0,
-        "attenuation": 0.0,
-        "f_number": 0.0,
-        "apodization": "rectangular",
-        "lens_correction": False,
-        "oversampling": 4,
-    }
     maps = []
     for backend in ("gpu", "cpu"):
-        iq = simulate_image(**arguments, backend=backend)
+        iq = simulate_image(**IMAGE, backend=backend)
         assert isinstance(iq, gpu.ndarray) == (backend == "gpu")
         maps.append(
             correlation_map(
-                remove_carrier(iq, 8e-3 + axis, wavenumber=6e4), random_images(9, 9), regularization=1.0
+                remove_carrier(iq, 8e-3 + AXIS, wavenumber=6e4), random_images(9, 9), regularization=1.0
             )
         )
     np.testing.assert_allclose(to_host(as_channels(maps[0])), as_channels(maps[1]), atol=1e-3)
+
+
+def test_a_backend_that_does_not_beamform_is_refused_before_anything_is_simulated():
+    with pytest.raises(InputError, match="backend: 'reference'"):
+        simulate_image(**IMAGE, backend="reference")

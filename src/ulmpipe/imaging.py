@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.simus import simulate_channel_data
-from ulmpipe.beamforming.das import Grid, delay_and_sum
+from ulmpipe.beamforming.das import Grid, check_backend, delay_and_sum
 from ulmpipe.device import runs_on_gpu
 from ulmpipe.memory import aligned
 from ulmpipe.parallel import count_workers, in_threads
@@ -55,6 +55,7 @@ def simulate_image(
     (frame, z, x) complex64; a CuPy array if the GPU made it
     """
     n_frames, n_angles = positions.shape[0], len(transmit.angles)
+    check_backend(backend)
     gpu = runs_on_gpu(backend)
     if gpu:
         import cupy as xp

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ulmpipe.acoustics import PlaneWaves, Probe, simulate_channel_data
 from ulmpipe.acoustics.receiver import receive_window
+from ulmpipe.beamforming import Grid, delay_and_sum
 from ulmpipe.errors import InputError
 
 SPEED = 1540.0
@@ -309,3 +310,14 @@ def test_backends_agree_on_any_scene(bubbles: list, strength: complex) -> None:
     found = simulate(scene, strengths, backend="cpu")
     lone = np.abs(simulate([[[0.0, 0.0, 8e-3]]], [strength], backend="reference")).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(np.abs(expected).max(), 0.1 * lone))
+
+
+def test_whole_numbers_may_come_as_floats() -> None:
+    probe, record = probe_of(n_elements=8.0), {**WINDOW, "start_time": 9e-6, "n_samples": 64.0}
+    waves = PlaneWaves(angles=(0.0,), transmit_frequency=15e6, n_cycles=3)
+    place = [[[0.0, 0.0, 8e-3]]]
+    found = simulate_channel_data(place, [1.0], probe, waves, **record, oversampling=2.0, backend="cpu")
+    assert found.shape == (1, 1, 8, 128)
+    grid = Grid(x=np.zeros(1), z=np.array([8e-3]))
+    del record["n_samples"]
+    assert delay_and_sum(found, grid, probe, waves, **record, oversampling=4.0).shape == (1, 1, 1)

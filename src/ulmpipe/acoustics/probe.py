@@ -53,6 +53,7 @@ class Probe:
     def __post_init__(self) -> None:
         if self.n_elements < 1 or self.n_elements != int(self.n_elements):
             raise InputError(f"probe n_elements: {self.n_elements}, expected a whole number of at least 1")
+        object.__setattr__(self, "n_elements", int(self.n_elements))
         if not self.height > 0:
             raise InputError(f"probe height: {self.height}, expected metres above 0, or inf (two dimensions)")
         for name in ("pitch", "width", "center_frequency"):

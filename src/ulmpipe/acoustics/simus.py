@@ -103,6 +103,7 @@ def simulate_channel_data(
         raise InputError(f"attenuation: {attenuation}, expected dB/cm/MHz, 0 or more")
     if oversampling < 1 or oversampling != int(oversampling):
         raise InputError(f"oversampling: {oversampling}, expected a whole number of at least 1")
+    n_samples, oversampling = window.n_samples, int(oversampling)
     places, strengths = _scene(positions, reflectivity, len(transmit.angles))
     check_echoes_fit(window, places, probe, transmit, speed_of_sound=speed_of_sound)
 

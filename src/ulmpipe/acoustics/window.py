@@ -42,6 +42,7 @@ class ReceiveWindow:
             raise InputError(f"start_time: {self.start_time}, expected seconds, 0 or more")
         if self.n_samples < 1 or self.n_samples != int(self.n_samples):
             raise InputError(f"n_samples: {self.n_samples}, expected a whole number of at least 1")
+        object.__setattr__(self, "n_samples", int(self.n_samples))
         for name in ("sampling_frequency", "demodulation_frequency"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

@@ -117,7 +117,7 @@ def delay_and_sum(
     Parameters
     ----------
     channel_data
-        (frame, angle, element, sample) complex IQ. CuPy's data are beamformed on the GPU, and so is the result CuPy's.
+        (frame, angle, element, sample) complex IQ, finite. CuPy's data are beamformed on the GPU, into a CuPy array.
     grid
         Pixel centres, m.
     probe, transmit
@@ -166,6 +166,7 @@ def delay_and_sum(
         oversampling=oversampling,
         backend=backend,
     )
+    oversampling = int(oversampling)
     data = array_module(channel_data).ascontiguousarray(channel_data, dtype=np.complex64)
     element, angles = probe.element_positions, np.asarray(transmit.angles, dtype=np.float64)
     lens, lens_range = np.zeros((2, 0)), (0.0, np.inf)
@@ -245,6 +246,12 @@ def interpolation_filter(oversampling: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(taps.T, dtype=np.float32)
 
 
+def check_backend(backend: str) -> None:
+    """Raise InputError if the beamformer has no such backend."""
+    if backend not in BACKENDS:
+        raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
+
+
 def _check(
     channel_data: NDArray[np.complex64],
     probe: Probe,
@@ -272,8 +279,7 @@ def _check(
         raise InputError(f"f_number: {f_number}, expected 0 (full aperture) or more")
     if apodization not in TAPERS:
         raise InputError(f"apodization: {apodization!r}, expected one of {', '.join(TAPERS)}")
-    if backend not in BACKENDS:
-        raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
+    check_backend(backend)
     if backend == "cpu" and on_gpu(channel_data):
         raise InputError("backend: 'cpu', but channel_data are on a GPU, expected 'auto' or 'gpu'")
     if oversampling < 1 or oversampling != int(oversampling):
