@@ -167,8 +167,8 @@ def test_a_wrong_voxel_size_is_refused(tmp_path, voxel_size):
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"unknown graph format 'vtk', one of swc, tpm was expected"):
-        read_graph(write_swc(tmp_path, GOOD_SWC), voxel_size=MICROMETRE, format="vtk")
+    with pytest.raises(InputError, match=r"unknown graph format 'dxf', one of swc, tpm, graphml"):
+        read_graph(write_swc(tmp_path, GOOD_SWC), voxel_size=MICROMETRE, format="dxf")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"\x89PNG\r\n\0\0")
     with pytest.raises(InputError, match=r"picture.png: not a vessel graph known here"):

@@ -60,7 +60,7 @@ def given(stage, *names, **more):
 
 def graph_file(wildcards):
     graph = settings.graphs[wildcards.volume]
-    return [graph.path] if graph.source == "file" else []
+    return [path for path in (graph.path, graph.edges) if path] if graph.source == "file" else []
 
 
 # Each acquisition has bubbles of its own, drawn alike: a concentration is a cut of the densest, and more blocks of one

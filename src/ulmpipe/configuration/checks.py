@@ -114,9 +114,12 @@ def check_graph_files(settings: Configuration, *, files: Mapping[str, Any] | Non
     """
     for name in (*settings.volumes.train, settings.volumes.test):
         graph = settings.graphs[name]
-        if isinstance(graph, FileGraph) and not Path(graph.path).is_file():
-            source = _source(("graphs", name, "path"), files or {})
-            raise InputError(f"{source}: graphs.{name}.path: '{graph.path}': no such file")
+        if not isinstance(graph, FileGraph):
+            continue
+        for field, path in (("path", graph.path), ("edges", graph.edges)):
+            if path is not None and not Path(path).is_file():
+                source = _source(("graphs", name, field), files or {})
+                raise InputError(f"{source}: graphs.{name}.{field}: '{path}': no such file")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

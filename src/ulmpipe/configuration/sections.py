@@ -54,9 +54,16 @@ class FileGraph(_Section):
     """A graph of your own."""
 
     source: Literal["file"] = Field(description="a graph of your own")
-    path: str = Field(description="SWC or TPM .mat file")
+    path: str = Field(description="the file; docs/graphs.md lists the formats")
     voxel_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] = Field(
         description="metres per unit of the file along x, y, z"
+    )
+    format: Literal["swc", "tpm", "graphml", "pajek", "secomb", "vtk", "csv"] | None = Field(
+        default=None, description="of the file; null: found by its content"
+    )
+    edges: str | None = Field(default=None, description="csv: the table of edges")
+    index_base: Literal[0, 1] | None = Field(
+        default=None, description="csv: what row numbers of nodes count from, where nodes have no ids"
     )
 
 

@@ -49,6 +49,27 @@ def write_graph(path: str | Path, graph: VesselGraph, *, provenance: dict[str, o
         file.attrs["complete"] = True
 
 
+def write_graphml(path: str | Path, graph: VesselGraph) -> None:
+    """Write a graph for other programs: GraphML, whole or not at all.
+
+    Nodes carry ``x``, ``y``, ``z`` and ``radius`` in metres, ``vessel_type`` and ``boundary``; the graph ``units`` and
+    ``dilation``. `vessels.read_graph` reads it with a ``voxel_size`` of ``(1, 1, 1)``.
+    """
+    import networkx
+
+    written = networkx.Graph(units="m", dilation=float(graph.dilation))
+    rows = zip(
+        graph.positions.tolist(), graph.radius.tolist(), graph.vessel_type, graph.boundary, strict=True
+    )
+    for node, ((x, y, z), radius, vessel_type, boundary) in enumerate(rows):
+        written.add_node(
+            node, x=x, y=y, z=z, radius=radius, vessel_type=int(vessel_type), boundary=bool(boundary)
+        )
+    written.add_edges_from(graph.edges.tolist())
+    with complete_or_absent(path) as temporary:
+        networkx.write_graphml(written, temporary)
+
+
 def load_graph(path: str | Path) -> VesselGraph:
     """Load a graph written by :func:`write_graph`.
 

@@ -36,14 +36,21 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
 
 
 def _files(parameters: Parameters) -> list[str]:
-    return [parameters["graph"]["path"]] if parameters["graph"]["source"] == "file" else []
+    source = parameters["graph"]
+    return (
+        [source[name] for name in ("path", "edges") if source.get(name)] if source["source"] == "file" else []
+    )
 
 
 def _native_graph(parameters: Parameters) -> VesselGraph:
     source, side = parameters["graph"], parameters["cube"]
     if source["source"] == "synthetic":
         return synthetic_cortex(generator(parameters["seed"], "graph", source["seed"]), side=side)
-    graph = read_graph(source["path"], voxel_size=tuple(np.array(source["voxel_size"], dtype=float)))
+    graph = read_graph(
+        source["path"],
+        voxel_size=source["voxel_size"],
+        **{name: source.get(name) for name in ("format", "edges", "index_base")},
+    )
     if is_tree(graph):
         # a tree is a network whose loops were cut open: without them a cube of it falls to pieces
         graph = join_open_ends(graph, gap=0.0)
