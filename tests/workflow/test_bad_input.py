@@ -104,7 +104,8 @@ def test_a_faulty_graph_is_one_line(tmp_path, monkeypatch, capsys, case):
     monkeypatch.setattr(command_line, "_limit_threads", lambda threads: None)
     parameters = (
         f'{{"seed": 1, "name": "mine", "cube": 0.0005, "dilation": 2.0, "source": "", '
-        f'"graph": {{"source": "file", "path": "{path.name}", "voxel_size": {MICROMETRES}}}}}'
+        f'"graph": {{"source": "file", "path": "{path.name}", "voxel_size": {MICROMETRES}}}, '
+        f'"cleaning": {{"least_share": 0.9, "spur_radii": 1.0, "longest_edge": null}}}}'
     )
     outputs = [f"--{name}={name}" for name in ("graph", "morphometry", "picture")]
     assert command_line.main(["vessel_graph", "--parameters", parameters, *outputs]) == 2

@@ -24,6 +24,7 @@ rule vessel_graph:
             "seed",
             name=wildcards.volume,
             graph=sections["graphs"][wildcards.volume],
+            cleaning=sections["cleaning"] if graph_file(wildcards) else None,
             cube=settings.volumes.cube,
             dilation=settings.volumes.dilation,
         ),

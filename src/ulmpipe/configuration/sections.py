@@ -67,6 +67,20 @@ class FileGraph(_Section):
     )
 
 
+class Cleaning(_Section):
+    """Of graphs from files, before a cube is cut out of them."""
+
+    least_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="of the vessel length that the largest connected piece, which alone is kept, must hold; 1: no specks"
+    )
+    spur_radii: NotNegative = Field(
+        description="vessels to an open end, shorter than so many radii of the vessel they leave, go; 0 keeps all"
+    )
+    longest_edge: Positive | None = Field(
+        description="branches get nodes at equal steps of at most this, native scale, m; null: as in the file"
+    )
+
+
 class VelocityLaw(_Section):
     """Centreline speed against native diameter: ln v[mm/s] = exponent · ln d[µm] + intercept."""
 
@@ -388,6 +402,7 @@ class Configuration(_Section):
     graphs: dict[Name, Annotated[SyntheticGraph | FileGraph, Field(discriminator="source")]] = Field(
         description="by a name of your choice; which are used says `volumes`"
     )
+    cleaning: Cleaning
     flow: Flow
     probe: ProbeSection
     sequence: Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ulmpipe.io.stores import complete_or_absent, provenance, write_json
 from ulmpipe.randomness import generator
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.vessels.branches import join_open_ends
+from ulmpipe.vessels.cleaning import CleaningStep, clean_graph
 from ulmpipe.vessels.graph import VesselGraph, check_graph, cut_cube, dilate
 from ulmpipe.vessels.morphometry import morphometry as measure
 from ulmpipe.vessels.readers import read_graph
@@ -21,7 +23,9 @@ from ulmpipe.vessels.synthetic import synthetic_cortex
 
 def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path) -> None:
     """Make one volume's graph, its morphometry and its picture."""
-    native = _native_graph(parameters)
+    native, steps = _native_graph(parameters)
+    for step in steps:
+        print(step)
     check_graph(native, source=f"graphs.{parameters['name']}")
     made = provenance("vessel_graph", parameters, *_files(parameters))
     dilated = dilate(native, parameters["dilation"])
@@ -29,7 +33,8 @@ def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path
     measured = measure(native, side=parameters["cube"])
     # JSON has no NaN
     table = {name: value if np.isfinite(value) else None for name, value in measured.items()}
-    write_json(morphometry, {"morphometry": table, "provenance": made})
+    cleaning = [asdict(step) for step in steps]
+    write_json(morphometry, {"morphometry": table, "cleaning": cleaning, "provenance": made})
     figure = vessel_figure(dilated, title=parameters["name"])
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
@@ -42,16 +47,24 @@ def _files(parameters: Parameters) -> list[str]:
     )
 
 
-def _native_graph(parameters: Parameters) -> VesselGraph:
+def _native_graph(parameters: Parameters) -> tuple[VesselGraph, list[CleaningStep]]:
+    """The graph that is dilated, and what was done to it if it comes from a file."""
     source, side = parameters["graph"], parameters["cube"]
     if source["source"] == "synthetic":
-        return synthetic_cortex(generator(parameters["seed"], "graph", source["seed"]), side=side)
-    graph = read_graph(
-        source["path"],
-        voxel_size=source["voxel_size"],
-        **{name: source.get(name) for name in ("format", "edges", "index_base")},
+        return synthetic_cortex(generator(parameters["seed"], "graph", source["seed"]), side=side), []
+    graph, steps = clean_graph(
+        read_graph(
+            source["path"],
+            voxel_size=source["voxel_size"],
+            connected=False,
+            **{name: source.get(name) for name in ("format", "edges", "index_base")},
+        ),
+        **parameters["cleaning"],
+        source=source["path"],
     )
     if is_tree(graph):
         # a tree is a network whose loops were cut open: without them a cube of it falls to pieces
         graph = join_open_ends(graph, gap=0.0)
-    return cut_cube(graph, side=side)
+        steps.append(CleaningStep.of("loops closed", graph))
+    cut = cut_cube(graph, side=side)
+    return cut, [*steps, CleaningStep.of("densest cube cut out", cut)]

@@ -67,7 +67,7 @@ def component_labels(edges: NDArray[np.int64], n_nodes: int) -> NDArray[np.int64
     return connected_components(adjacency, directed=False)[1].astype(np.int64)
 
 
-def check_graph(graph: VesselGraph, *, source: str) -> None:
+def check_graph(graph: VesselGraph, *, source: str, connected: bool = True) -> None:
     """Refuse a graph no blood could flow through.
 
     Parameters
@@ -75,6 +75,8 @@ def check_graph(graph: VesselGraph, *, source: str) -> None:
     graph : VesselGraph
     source : str
         File or name to begin the message with.
+    connected : bool
+        Whether it has to be in one piece.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def check_graph(graph: VesselGraph, *, source: str) -> None:
         edge = int(np.argmax(without_length))
         raise InputError(f"{source}: edge {edge} (nodes {graph.edges[edge].tolist()}) has no length")
     sizes = np.sort(np.bincount(component_labels(graph.edges, n_nodes)))[::-1]
-    if len(sizes) > 1:
+    if connected and len(sizes) > 1:
         listed = ", ".join(str(size) for size in sizes[:5]) + (", …" if len(sizes) > 5 else "")
         raise InputError(
             f"{source}: disconnected graph, {len(sizes)} components of {listed} nodes, one was expected"
@@ -178,6 +180,28 @@ def merge_coincident(graph: VesselGraph) -> VesselGraph:
     without_length = edge_lengths(graph) == 0
     labels = component_labels(graph.edges[without_length], n_nodes)
     first = np.unique(labels, return_index=True)[1]
+    boundary = np.zeros(len(first), dtype=bool)
+    np.logical_or.at(boundary, labels, graph.boundary)
+    return replace(
+        graph,
+        positions=graph.positions[first],
+        edges=unique_edges(labels[graph.edges]),
+        radius=graph.radius[first],
+        vessel_type=graph.vessel_type[first],
+        boundary=boundary,
+    )
+
+
+def merge_same_place(graph: VesselGraph) -> VesselGraph:
+    """Join all nodes that are at exactly one place, and drop edges to oneself and doubled ones.
+
+    Polylines repeat the node at which they meet.
+    """
+    _, first, labels = np.unique(graph.positions, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # nodes keep their order
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    labels, first = rank[labels.ravel()], first[order]
     boundary = np.zeros(len(first), dtype=bool)
     np.logical_or.at(boundary, labels, graph.boundary)
     return replace(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
-from ulmpipe.vessels.graph import UNKNOWN, VesselGraph, check_graph, merge_coincident, node_degrees
+from ulmpipe.vessels.graph import UNKNOWN, VesselGraph, check_graph, merge_same_place, node_degrees
 from ulmpipe.vessels.readers.attributed import read_graphml, read_pajek
 from ulmpipe.vessels.readers.raw import RawGraph, radius_at_nodes
 from ulmpipe.vessels.readers.secomb import looks_like_secomb, read_secomb
@@ -41,11 +41,12 @@ def read_graph(
     format: str | None = None,
     edges: str | Path | None = None,
     index_base: int | None = None,
+    connected: bool = True,
 ) -> VesselGraph:
     """Read a vessel graph.
 
-    Every open end becomes a boundary node: the vessel goes on where the file does not. Nodes at the same place that
-    share an edge are merged. Where radii belong to edges, each edge gets two inner nodes that have its radius.
+    Every open end becomes a boundary node: the vessel goes on where the file does not. Nodes at the same place are
+    merged. Where radii belong to edges, each edge gets two inner nodes that have its radius.
 
     Parameters
     ----------
@@ -59,6 +60,8 @@ def read_graph(
         The second table of ``csv``.
     index_base : {0, 1}, optional
         What the row numbers in the edges of ``csv`` count from, if nodes have no ids and the numbers do not tell.
+    connected : bool
+        Whether a graph in several pieces is refused; `clean_graph` keeps the largest.
 
     Returns
     -------
@@ -99,9 +102,9 @@ def read_graph(
         boundary=np.zeros(n_nodes, dtype=bool),
     )
     if len(raw.edges) and raw.edges.min() >= 0 and raw.edges.max() < n_nodes:
-        graph = merge_coincident(graph)
+        graph = merge_same_place(graph)
         graph.boundary[:] = node_degrees(graph) == 1
-    check_graph(graph, source=str(path))
+    check_graph(graph, source=str(path), connected=connected)
     return graph
 
 
