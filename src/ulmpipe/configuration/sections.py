@@ -71,7 +71,7 @@ class Cleaning(_Section):
     """Of graphs from files, before a cube is cut out of them."""
 
     least_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="of the vessel length that the largest connected piece, which alone is kept, must hold; 1: no specks"
+        description="of the length that the largest connected piece, which alone is kept, must hold; 1: no specks"
     )
     spur_radii: NotNegative = Field(
         description="vessels to an open end, shorter than so many radii of the vessel they leave, go; 0 keeps all"

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ulmpipe.figures.vessels import vessel_figure
-from ulmpipe.flow.haemodynamics import is_tree
 from ulmpipe.io.graph_store import write_graph
 from ulmpipe.io.stores import complete_or_absent, provenance, write_json
 from ulmpipe.randomness import generator
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.vessels.branches import join_open_ends
 from ulmpipe.vessels.cleaning import CleaningStep, clean_graph
 from ulmpipe.vessels.graph import VesselGraph, check_graph, cut_cube, dilate
 from ulmpipe.vessels.morphometry import morphometry as measure
@@ -62,9 +60,5 @@ def _native_graph(parameters: Parameters) -> tuple[VesselGraph, list[CleaningSte
         **parameters["cleaning"],
         source=source["path"],
     )
-    if is_tree(graph):
-        # a tree is a network whose loops were cut open: without them a cube of it falls to pieces
-        graph = join_open_ends(graph, gap=0.0)
-        steps.append(CleaningStep.of("loops closed", graph))
     cut = cut_cube(graph, side=side)
     return cut, [*steps, CleaningStep.of("densest cube cut out", cut)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ulmpipe.errors import InputError
-from ulmpipe.vessels.branches import branches, resample
+from ulmpipe.vessels.branches import branches, join_open_ends, resample
 from ulmpipe.vessels.graph import (
     VesselGraph,
     component_labels,
@@ -60,7 +60,7 @@ def clean_graph(
     """Clean a graph as it was read.
 
     In this order: nodes at one place become one, doubled edges and edges without length go; of unconnected pieces the
-    one with the greatest length stays; spurs go; long edges get nodes between.
+    one with the greatest length stays; a tree has its cut loops closed; spurs go; long edges get nodes between.
 
     Parameters
     ----------
@@ -103,6 +103,11 @@ def clean_graph(
             f"{source}: disconnected graph, {n_pieces} pieces of which the largest holds {100 * share:.0f} % of the "
             f"length, at least {100 * least_share:g} % was expected (cleaning.least_share)"
         )
+    graph = _open_ends_as_boundary(graph)
+    if len(graph.edges) == len(graph.positions) - 1:
+        # a tree is a network whose loops were cut open: without them a cube of it falls to pieces. Before spurs go,
+        # since a short way from one vessel to its neighbour is a loop, and cut open looks like a spur
+        graph = note("loops closed", join_open_ends(graph, gap=0.0))
     graph = note("spurs removed", remove_spurs(graph, radii=spur_radii))
     if longest_edge is not None:
         graph = note("nodes set along branches", resample(graph, spacing=longest_edge))
