@@ -195,6 +195,12 @@ def test_every_mistake_has_its_own_line(tmp_path):
     assert [line.split(": ")[1] for line in said] == ["medium.speed_of_sound", "noise.snr_db"]
 
 
+def test_speeds_by_a_table_need_the_table(tmp_path):
+    assert mistake(tmp_path, "flow: {speed: table}").startswith(
+        "mine.yaml: flow.velocity_table: none, expected pairs"
+    )
+
+
 def test_malformed_yaml_is_one_line(tmp_path):
     said = mistake(tmp_path, "beamforming: {pixel: [")
     assert said.startswith("mine.yaml: not valid YAML (")

@@ -10,12 +10,11 @@ from ulmpipe.errors import InputError
 from ulmpipe.flow.bubbles import (
     BubbleNetwork,
     Bubbles,
-    VelocityLaw,
-    centreline_speed,
     prepare_network,
     simulate_bubbles,
 )
 from ulmpipe.flow.haemodynamics import solve_flow
+from ulmpipe.flow.velocity import VelocityLaw, centreline_speed, speed_by_law
 from ulmpipe.vessels.graph import ARTERY, CAPILLARY, VEIN, VesselGraph, dilate
 from ulmpipe.vessels.synthetic import synthetic_cortex
 
@@ -35,7 +34,7 @@ def network(positions: object, edges: object, radius: object, ends: tuple[int, i
 
 
 def prepared(graph: VesselGraph) -> BubbleNetwork:
-    return prepare_network(graph, solve_flow(graph), velocity_law=HINGOT)
+    return prepare_network(graph, solve_flow(graph), speed=speed_by_law(graph, HINGOT))
 
 
 def run(
@@ -67,14 +66,6 @@ def loop() -> VesselGraph:
     chains = [[0, 1], [1, *upper, 2], [1, *lower, 2], [2, 3], [1, 4]]
     edges = np.concatenate([np.stack([chain[:-1], chain[1:]], 1) for chain in chains])
     return network(points, edges, [8] * 4 + [4] + [6] * 11 + [5] * 11, (0, 3))
-
-
-def test_the_velocity_law_gives_the_end_points_of_the_paper() -> None:
-    speed = centreline_speed(HINGOT, np.array([2.0, 57.2]) * MICRON)
-    assert round(speed[0] * 1e3, 4) == 0.0093
-    assert round(speed[1] * 1e3, 2) == 5.41
-    slowest = VelocityLaw(exponent=1.9, intercept=-6.0, minimum=0.5e-3)
-    assert centreline_speed(slowest, np.array([2e-6]))[0] == 0.5e-3
 
 
 def test_a_bubble_in_a_tube_moves_straight_at_the_speed_of_its_radius() -> None:

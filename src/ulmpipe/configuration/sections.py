@@ -91,10 +91,28 @@ class VelocityLaw(_Section):
 class Flow(_Section):
     """How bubbles move with the blood."""
 
+    speed: Literal["law", "table", "flow"] = Field(
+        description="on a vessel's axis: by the law of its diameter, by the table, or by solved flow and perfusion"
+    )
     velocity_law: VelocityLaw = Field(description="centreline speed against native diameter (Hingot 2019)")
+    velocity_table: list[Annotated[list[Positive], Field(min_length=2, max_length=2)]] | None = Field(
+        description="pairs of native diameter, m, and centreline speed, m/s, diameters rising"
+    )
+    perfusion: Positive = Field(
+        description="blood per tissue volume and time, 1/s; 1/60 is 100 ml/100 ml/min"
+    )
+    haematocrit: Annotated[float, Field(ge=0, le=0.9)] | None = Field(
+        description="apparent viscosity then depends on the diameter (Pries 1994); null: the same in all vessels"
+    )
     wall_floor: Annotated[float, Field(ge=0, le=1)] = Field(
         description="least value of the profile 1 - r²/R²"
     )
+
+    @model_validator(mode="after")
+    def _a_table_is_there(self) -> Self:
+        if self.speed == "table" and not self.velocity_table:
+            raise ValueError("velocity_table: none, expected pairs of diameter and speed for speed: table")
+        return self
 
 
 def _a_name_or_every_figure(schema: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Blood flow in vessel graphs and the microbubbles it carries."""
 
-from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, VelocityLaw, prepare_network, simulate_bubbles
-from ulmpipe.flow.haemodynamics import Flow, solve_flow
+from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, prepare_network, simulate_bubbles
+from ulmpipe.flow.haemodynamics import Flow, relative_viscosity, solve_flow
+from ulmpipe.flow.velocity import VelocityLaw, speed_by_flow, speed_by_law, speed_by_table
 
 __all__ = [
     "BubbleNetwork",
@@ -9,6 +10,10 @@ __all__ = [
     "Flow",
     "VelocityLaw",
     "prepare_network",
+    "relative_viscosity",
     "simulate_bubbles",
     "solve_flow",
+    "speed_by_flow",
+    "speed_by_law",
+    "speed_by_table",
 ]

@@ -24,23 +24,6 @@ from ulmpipe.vessels.graph import VesselGraph, edge_lengths
 _OUT = -1  # the bubble has left the network
 
 
-@dataclass(frozen=True)
-class VelocityLaw:
-    """Centreline speed against native vessel diameter: v[mm/s] = exp(intercept + exponent·ln d[µm]).
-
-    Attributes
-    ----------
-    exponent, intercept : float
-        Of the regression in mm/s and µm (Hingot et al., Sci. Rep. 9, 2456, 2019: 1.9 and −6).
-    minimum : float
-        Least centreline speed in m/s (0: the bare law).
-    """
-
-    exponent: float
-    intercept: float
-    minimum: float = 0.0
-
-
 class BubbleNetwork(NamedTuple):  # which numba takes as it is
     """The vessels that carry flow, oriented along it, with all that bubbles look up on their way.
 
@@ -111,30 +94,10 @@ class Bubbles:
     rank: NDArray[np.float32]
 
 
-def centreline_speed(velocity_law: VelocityLaw, native_diameter: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Speed on the axis of a vessel in m/s.
-
-    Parameters
-    ----------
-    velocity_law : VelocityLaw
-        Regression to use.
-    native_diameter : (…) float64
-        Diameter in m as it was in the animal, that is, before any dilation of the graph.
-
-    Returns
-    -------
-    (…) float64
-    """
-    law = np.exp(velocity_law.intercept + velocity_law.exponent * np.log(native_diameter / 1e-6)) * 1e-3
-    return np.asarray(np.maximum(law, velocity_law.minimum))
-
-
-def prepare_network(graph: VesselGraph, flow: Flow, *, velocity_law: VelocityLaw) -> BubbleNetwork:
+def prepare_network(graph: VesselGraph, flow: Flow, *, speed: NDArray[np.float64]) -> BubbleNetwork:
     """Orient the vessels along the flow and tabulate what bubbles need.
 
-    Edges without flow are left out, so no bubble starts in or enters a dead end. The speed is evaluated on
-    the native diameter (``graph.dilation`` taken out) and used as it is in the dilated graph, as in the
-    paper.
+    Edges without flow are left out, so no bubble starts in or enters a dead end.
 
     Parameters
     ----------
@@ -142,8 +105,8 @@ def prepare_network(graph: VesselGraph, flow: Flow, *, velocity_law: VelocityLaw
         Network, dilated or not.
     flow : Flow
         From `solve_flow` of the same graph.
-    velocity_law : VelocityLaw
-        Speed against native diameter.
+    speed : (E,) float64
+        On the axis of every edge, m/s; see `ulmpipe.flow.velocity`.
 
     Returns
     -------
@@ -178,7 +141,7 @@ def prepare_network(graph: VesselGraph, flow: Flow, *, velocity_law: VelocityLaw
         along=along,
         length=length,
         volume=volume,
-        speed=centreline_speed(velocity_law, 2 * radius / graph.dilation),
+        speed=np.asarray(speed, dtype=np.float64)[edge],
         end_radius=np.stack([graph.radius[tail], graph.radius[head]], axis=1),
         end_tangent=np.stack([end_tangent[tail], end_tangent[head]], axis=1),
         downstream=head.astype(np.int64),

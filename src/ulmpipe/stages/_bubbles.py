@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.acoustics.reflectivity import bubble_radius, reflectivity_of_radius
-from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, VelocityLaw, prepare_network, simulate_bubbles
+from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import solve_flow
+from ulmpipe.flow.velocity import VelocityLaw, speed_by_flow, speed_by_law, speed_by_table
 from ulmpipe.io.stores import read_block
 from ulmpipe.randomness import generator
 from ulmpipe.stages._parameters import Parameters, event_times
@@ -19,10 +20,17 @@ PER_MM3 = 1e9
 
 
 def network_of(parameters: Parameters, graph: VesselGraph) -> BubbleNetwork:
-    """The flow in a graph under the velocity law of the section `flow`."""
-    return prepare_network(
-        graph, solve_flow(graph), velocity_law=VelocityLaw(**parameters["flow"]["velocity_law"])
-    )
+    """The flow in a graph, with the speeds that the section `flow` asks for."""
+    section = parameters["flow"]
+    flow = solve_flow(graph, haematocrit=section["haematocrit"])
+    if section["speed"] == "flow":
+        tissue_volume = (parameters["side"] / graph.dilation) ** 3
+        speed = speed_by_flow(graph, flow, perfusion=section["perfusion"], tissue_volume=tissue_volume)
+    elif section["speed"] == "table":
+        speed = speed_by_table(graph, section["velocity_table"])
+    else:
+        speed = speed_by_law(graph, VelocityLaw(**section["velocity_law"]))
+    return prepare_network(graph, flow, speed=speed)
 
 
 def count_bubbles(parameters: Parameters, block: int) -> int:
