@@ -15,6 +15,7 @@ from ulmpipe.flow import (
     speed_by_table,
 )
 from ulmpipe.flow.velocity import centreline_speed
+from ulmpipe.stages._bubbles import network_of
 from ulmpipe.vessels.graph import ARTERY, CAPILLARY, VEIN, VesselGraph, dilate
 from ulmpipe.vessels.synthetic import synthetic_cortex
 
@@ -125,3 +126,22 @@ def test_flow_is_conserved_with_viscosity_by_diameter() -> None:
     through = np.bincount(graph.edges.ravel(), np.repeat(np.abs(flow.edge_flow), 2), n_nodes)
     inner = flow.boundary_flow == 0
     assert (np.abs(net[inner]) <= 1e-9 * through[inner]).all()
+
+
+def test_a_stage_takes_the_speeds_that_the_configuration_asks_for() -> None:
+    graph, flow = two_ways(), solve_flow(two_ways())
+    section = {
+        "speed": "law",
+        "velocity_law": {"exponent": 1.9, "intercept": -6.0},
+        "velocity_table": [[4e-6, 1e-3], [16e-6, 4e-3]],
+        "perfusion": 1 / 60,
+        "haematocrit": None,
+    }
+    wanted = {
+        "law": speed_by_law(graph, HINGOT),
+        "table": speed_by_table(graph, section["velocity_table"]),
+        "flow": speed_by_flow(graph, flow, perfusion=1 / 60, tissue_volume=(2e-4) ** 3),
+    }
+    for name, speed in wanted.items():
+        network = network_of({"flow": {**section, "speed": name}, "side": 2e-4}, graph)
+        np.testing.assert_allclose(network.speed, speed[network.edge])
