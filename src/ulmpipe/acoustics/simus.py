@@ -109,8 +109,11 @@ def simulate_channel_data(
 
     shape = (len(places), len(transmit.angles), probe.n_elements, n_samples * oversampling)
     samples = aligned(shape, np.complex64) if out is None else out
-    if samples.shape != shape or samples.dtype != np.complex64 or not samples.flags.c_contiguous:
-        raise InputError(f"out: {samples.dtype} {samples.shape}, expected contiguous complex64 {shape}")
+    contiguous = samples.flags.c_contiguous if on_gpu(samples) else samples.flags.carray
+    if samples.shape != shape or samples.dtype != np.complex64 or not contiguous:
+        raise InputError(
+            f"out: {samples.dtype} {samples.shape}, expected contiguous, writeable complex64 {shape}"
+        )
     if backend not in BACKENDS:
         raise InputError(f"backend: {backend!r}, expected one of {', '.join(BACKENDS)}")
     gpu = runs_on_gpu(backend)
