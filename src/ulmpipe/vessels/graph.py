@@ -179,17 +179,7 @@ def merge_coincident(graph: VesselGraph) -> VesselGraph:
     n_nodes = len(graph.positions)
     without_length = edge_lengths(graph) == 0
     labels = component_labels(graph.edges[without_length], n_nodes)
-    first = np.unique(labels, return_index=True)[1]
-    boundary = np.zeros(len(first), dtype=bool)
-    np.logical_or.at(boundary, labels, graph.boundary)
-    return replace(
-        graph,
-        positions=graph.positions[first],
-        edges=unique_edges(labels[graph.edges]),
-        radius=graph.radius[first],
-        vessel_type=graph.vessel_type[first],
-        boundary=boundary,
-    )
+    return _merge(graph, labels)
 
 
 def merge_same_place(graph: VesselGraph) -> VesselGraph:
@@ -198,10 +188,13 @@ def merge_same_place(graph: VesselGraph) -> VesselGraph:
     Polylines repeat the node at which they meet.
     """
     _, first, labels = np.unique(graph.positions, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # nodes keep their order
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    labels, first = rank[labels.ravel()], first[order]
+    rank = np.argsort(np.argsort(first))  # nodes keep their order
+    return _merge(graph, rank[labels.ravel()])
+
+
+def _merge(graph: VesselGraph, labels: NDArray[np.int64]) -> VesselGraph:
+    """Make one node of all with one label, as its first node is; labels count from 0."""
+    first = np.unique(labels, return_index=True)[1]
     boundary = np.zeros(len(first), dtype=bool)
     np.logical_or.at(boundary, labels, graph.boundary)
     return replace(
