@@ -8,6 +8,8 @@ import pytest
 from ulmpipe.errors import InputError
 from ulmpipe.flow import (
     VelocityLaw,
+    prepare_network,
+    pulsatile_time,
     relative_viscosity,
     solve_flow,
     speed_by_flow,
@@ -15,7 +17,7 @@ from ulmpipe.flow import (
     speed_by_table,
 )
 from ulmpipe.flow.velocity import centreline_speed
-from ulmpipe.stages._bubbles import network_of
+from ulmpipe.stages._bubbles import draw_bubbles, network_of
 from ulmpipe.vessels.graph import ARTERY, CAPILLARY, VEIN, VesselGraph, dilate
 from ulmpipe.vessels.synthetic import synthetic_cortex
 
@@ -145,3 +147,46 @@ def test_a_stage_takes_the_speeds_that_the_configuration_asks_for() -> None:
     for name, speed in wanted.items():
         network = network_of({"flow": {**section, "speed": name}, "side": 2e-4}, graph)
         np.testing.assert_allclose(network.speed, speed[network.edge])
+
+
+def test_a_heartbeat_bends_time_by_the_integral_of_its_factor() -> None:
+    time = np.linspace(0, 0.5, 2001)
+    steady, factor = pulsatile_time(time, amplitude=0.6, frequency=5.0, phase=0.7)
+    np.testing.assert_allclose(np.gradient(steady, time)[1:-1], factor[1:-1], atol=2e-4)
+    assert (factor.min(), factor.max()) == pytest.approx((0.4, 1.6), abs=1e-4)
+    np.testing.assert_allclose(np.interp([0.2, 0.4], time, steady), [0.2, 0.4], atol=1e-9)  # whole beats
+    unchanged, ones = pulsatile_time(time, amplitude=0.0, frequency=5.0, phase=0.7)
+    assert (unchanged == time).all()
+    assert (ones == 1).all()
+
+
+def test_with_a_heartbeat_velocities_are_still_those_of_the_positions() -> None:
+    parameters = {
+        "seed": 1,
+        "name": "v",
+        "side": 2e-4,
+        "concentration_per_mm3": 2e4,
+        "sequence": {
+            "frames_per_block": 64,
+            "frame_rate": 1000.0,
+            "angles_deg": [0.0],
+            "pulse_repetition_frequency": 1000.0,
+        },
+        "flow": {"wall_floor": 0.3, "pulsatility": {"amplitude": 0.5, "frequency": 5.0}},
+    }
+    graph = two_ways()
+    network = prepare_network(graph, solve_flow(graph), speed=speed_by_law(graph, HINGOT))
+    bubbles = draw_bubbles(parameters, network, 0)
+    velocity = np.linalg.norm(bubbles.velocity, axis=-1)[1:-1]
+    moved = np.linalg.norm(bubbles.position[2:] - bubbles.position[:-2], axis=-1) * 500
+    same = (bubbles.life[2:] == bubbles.life[:-2]) & (bubbles.vessel[2:] == bubbles.vessel[:-2])
+    assert same.mean() > 0.8
+    assert np.median(np.abs(moved[same] / velocity[same] - 1)) < 0.02
+    mean = velocity.mean(axis=1)
+    assert mean.max() > 1.5 * mean.min()
+
+
+@pytest.mark.parametrize("wrong", [{"amplitude": 1.0}, {"frequency": 0.0}])
+def test_a_heartbeat_out_of_range_is_refused(wrong) -> None:
+    with pytest.raises(InputError, match="pulsatility"):
+        pulsatile_time(np.zeros(1), **{"amplitude": 0.1, "frequency": 5.0, "phase": 0.0, **wrong})

@@ -88,6 +88,15 @@ class VelocityLaw(_Section):
     intercept: Finite = Field(description="of the same law")
 
 
+class Pulsatility(_Section):
+    """The heartbeat in the speed of the blood."""
+
+    amplitude: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="of the sine, over the mean speed; 0: steady"
+    )
+    frequency: Positive = Field(description="Hz")
+
+
 class Flow(_Section):
     """How bubbles move with the blood."""
 
@@ -107,6 +116,7 @@ class Flow(_Section):
     wall_floor: Annotated[float, Field(ge=0, le=1)] = Field(
         description="least value of the profile 1 - r²/R²"
     )
+    pulsatility: Pulsatility
 
     @model_validator(mode="after")
     def _a_table_is_there(self) -> Self:

@@ -2,7 +2,7 @@
 
 from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import Flow, relative_viscosity, solve_flow
-from ulmpipe.flow.velocity import VelocityLaw, speed_by_flow, speed_by_law, speed_by_table
+from ulmpipe.flow.velocity import VelocityLaw, pulsatile_time, speed_by_flow, speed_by_law, speed_by_table
 
 __all__ = [
     "BubbleNetwork",
@@ -10,6 +10,7 @@ __all__ = [
     "Flow",
     "VelocityLaw",
     "prepare_network",
+    "pulsatile_time",
     "relative_viscosity",
     "simulate_bubbles",
     "solve_flow",

@@ -111,3 +111,43 @@ def speed_by_flow(
     entering = flow.boundary_flow[flow.inlets].sum()
     scaled = np.abs(flow.edge_flow) / entering * perfusion * tissue_volume
     return np.asarray(2 * scaled / (np.pi * (edge_radius(graph) / graph.dilation) ** 2))
+
+
+def pulsatile_time(
+    time: NDArray[np.float64], *, amplitude: float, frequency: float, phase: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Heartbeat: when a steady flow has carried as far, and how much faster than it the blood is.
+
+    All speeds have the common factor 1 + amplitude · sin(2π frequency t + phase), so that at time t bubbles are where
+    they would be in steady flow at the integral of that factor: time is bent, and paths are not.
+
+    Parameters
+    ----------
+    time : (event,) float64
+        s.
+    amplitude : float
+        Of the factor, from 0 (steady) to less than 1 (blood never stops).
+    frequency : float
+        Hz.
+    phase : float
+        rad.
+
+    Returns
+    -------
+    steady_time : (event,) float64
+        s, rising; equal to `time` at t = 0.
+    factor : (event,) float64
+        Of the speed.
+
+    Raises
+    ------
+    InputError
+        An amplitude or a frequency out of its range.
+    """
+    if not 0 <= amplitude < 1:
+        raise InputError(f"pulsatility amplitude: {amplitude}, expected 0 to less than 1")
+    if not (np.isfinite(frequency) and frequency > 0):
+        raise InputError(f"pulsatility frequency: {frequency}, expected hertz above 0")
+    angular = 2 * np.pi * frequency
+    steady_time = time + amplitude / angular * (np.cos(phase) - np.cos(angular * time + phase))
+    return steady_time, 1 + amplitude * np.sin(angular * time + phase)

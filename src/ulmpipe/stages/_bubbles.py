@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from ulmpipe.acoustics.reflectivity import bubble_radius, reflectivity_of_radius
 from ulmpipe.flow.bubbles import BubbleNetwork, Bubbles, prepare_network, simulate_bubbles
 from ulmpipe.flow.haemodynamics import solve_flow
-from ulmpipe.flow.velocity import VelocityLaw, speed_by_flow, speed_by_law, speed_by_table
+from ulmpipe.flow.velocity import VelocityLaw, pulsatile_time, speed_by_flow, speed_by_law, speed_by_table
 from ulmpipe.io.stores import read_block
 from ulmpipe.randomness import generator
 from ulmpipe.stages._parameters import Parameters, event_times
@@ -40,14 +41,21 @@ def count_bubbles(parameters: Parameters, block: int) -> int:
 
 
 def draw_bubbles(parameters: Parameters, network: BubbleNetwork, block: int) -> Bubbles:
-    """Trajectories of one block of the dense distribution."""
-    return simulate_bubbles(
+    """Trajectories of one block of the dense distribution, which begins at any time of a heartbeat."""
+    own = (parameters["seed"], "bubbles", parameters["name"], block)
+    steady_time, factor = pulsatile_time(
+        event_times(parameters).ravel(),
+        **parameters["flow"]["pulsatility"],
+        phase=generator(*own, "heartbeat").uniform(0, 2 * np.pi),
+    )
+    steady = simulate_bubbles(
         network,
         n_bubbles=count_bubbles(parameters, block),
-        event_times=event_times(parameters).ravel(),
+        event_times=steady_time,
         wall_floor=parameters["flow"]["wall_floor"],
-        rng=generator(parameters["seed"], "bubbles", parameters["name"], block),
+        rng=generator(*own),
     )
+    return replace(steady, velocity=steady.velocity * factor.astype(np.float32)[:, None, None])
 
 
 def read_bubbles(store: Any, block: int, *, concentration_per_mm3: float) -> Bubbles:
