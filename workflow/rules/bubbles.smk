@@ -32,3 +32,29 @@ rule trajectories:
     shell:
         "python -m ulmpipe trajectories --parameters {params.parameters:q} --threads {threads}"
         " --graph {input.graph} --trajectories {output.trajectories} 2>&1 | tee {log}"
+
+
+# for people and their viewers: no other rule asks for it
+rule bubble_table:
+    message:
+        "Table of the bubbles of {wildcards.bubbles}"
+    input:
+        graph=lambda wildcards: f"{results}/graphs/{bubble_volume(wildcards.bubbles)}.h5",
+        trajectories=f"{results}/trajectories/{{bubbles}}.zarr",
+    output:
+        table=f"{results}/trajectories/{{bubbles}}.csv",
+    params:
+        parameters=given("bubble_table", "sequence"),
+    log:
+        f"{results}/logs/bubble_table/{{bubbles}}.log",
+    benchmark:
+        f"{results}/benchmarks/bubble_table/{{bubbles}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m ulmpipe bubble_table --parameters {params.parameters:q} --threads {threads}"
+        " --graph {input.graph} --trajectories {input.trajectories} --table {output.table} 2>&1 | tee {log}"
