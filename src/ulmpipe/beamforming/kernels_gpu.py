@@ -233,11 +233,8 @@ def beamform(data: Any, scan: Scan) -> Any:
 
     n_frames, n_angles, n_elements, n_samples = data.shape
     image = cupy.empty((n_frames, scan.grid.z.size * scan.grid.x.size), dtype=np.complex64)
-    at_once = (
-        n_frames
-        if isinstance(data, cupy.ndarray)
-        else max(1, BYTES_AT_ONCE // max(1, 8 * n_angles * n_elements * n_samples))
-    )
+    frame_bytes = 8 * n_angles * n_elements * n_samples
+    at_once = max(1, n_frames if isinstance(data, cupy.ndarray) else BYTES_AT_ONCE // max(1, frame_bytes))
     plan = _plan(scan)
     for first in range(0, n_frames, at_once):
         some = cupy.asarray(data[first : first + at_once])
