@@ -30,7 +30,9 @@ NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None, reason="no nvcc on the PATH")
 
 
-def acoustics_source(n_elements: int, width: float, start_time: float, n_samples: int) -> str:
+def acoustics_source(
+    n_elements: int, width: float, start_time: float, n_samples: int, *, most_powers: int
+) -> str:
     probe = Probe(
         n_elements=n_elements,
         pitch=0.1e-3,
@@ -58,7 +60,8 @@ def acoustics_source(n_elements: int, width: float, start_time: float, n_samples
         attenuation=0.0,
         n_lanes=n_elements,
     )
-    return acoustics_gpu.definitions(tables, n_powers=tables.elevation.shape[-1] // 2) + acoustics_gpu.SOURCE
+    n_powers = min(most_powers, tables.elevation.shape[-1] // 2)
+    return acoustics_gpu.definitions(tables, n_powers) + acoustics_gpu.SOURCE
 
 
 def compile_report(source: str, architecture: str, folder: Path) -> str:
@@ -74,37 +77,37 @@ def compile_report(source: str, architecture: str, folder: Path) -> str:
     return run.stderr
 
 
-def assert_hardly_any_spills(source: str, report: str) -> None:
-    """Up to what a few pointers need, which are outside the inner loops."""
+def assert_no_spills(source: str, report: str) -> None:
     kernels = re.findall(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(", source)
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
     registers = re.findall(r"Used (\d+) registers", report)
     print(f"kernels {kernels}, registers {registers}, spills {spills}")
     assert kernels
     assert len(registers) == len(kernels)
-    assert all(int(stores) <= 64 and int(loads) <= 64 for stores, loads in spills)
+    assert all(spill == ("0", "0") for spill in spills)
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("most_powers", [5, 7, 99])
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
-def test_the_simulators_source_compiles(
-    sizes: tuple[int, float, float, int], architecture: str, tmp_path: Path
+def test_the_simulators_source_compiles_without_spills(
+    sizes: tuple[int, float, float, int], most_powers: int, architecture: str, tmp_path: Path
 ) -> None:
-    source = acoustics_source(*sizes)
-    assert_hardly_any_spills(source, compile_report(source, architecture, tmp_path))
+    source = acoustics_source(*sizes, most_powers=most_powers)
+    assert_no_spills(source, compile_report(source, architecture, tmp_path))
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(("oversampling", "side"), [(4, 32), (1, 16), (4, 4)])
-def test_the_beamformers_source_compiles(
+def test_the_beamformers_source_compiles_without_spills(
     oversampling: int, side: int, architecture: str, tmp_path: Path
 ) -> None:
     taps = interpolation_filter(oversampling)
     source = beamforming_gpu.definitions(taps, side, n_raw=60) + beamforming_gpu.SOURCE
-    assert_hardly_any_spills(source, compile_report(source, architecture, tmp_path))
+    assert_no_spills(source, compile_report(source, architecture, tmp_path))
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_the_correlations_source_compiles(architecture: str, tmp_path: Path) -> None:
+def test_the_correlations_source_compiles_without_spills(architecture: str, tmp_path: Path) -> None:
     source = "#define HALF_Z 4\n#define HALF_X 4\n" + correlation_gpu.SOURCE
-    assert_hardly_any_spills(source, compile_report(source, architecture, tmp_path))
+    assert_no_spills(source, compile_report(source, architecture, tmp_path))

@@ -25,6 +25,7 @@ PREPARING_THREADS = 128
 MOST_ROWS = 16  # transformed at a time
 BYTES_AT_ONCE = 256 * 2**20  # of what is prepared, and of samples for the host
 REGISTERS, REGISTERS_OF_THREAD = 65536, 128  # of a multiprocessor, and what the kernel is given of them
+MORE_REGISTERS, FEW_POWERS = 168, 9  # given where elevation polynomials have more coefficients than so few
 
 # Needs the macros of `transform_gpu`, and ELEMENTS (of a thread), TILES (elevation polynomials among them), CHUNKS (of
 # ELEMENTS elements), SETS (of elevation polynomials), POWERS (of one), BINS, PADDED_BINS (to a multiple of four),
@@ -228,14 +229,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
     here.step = fired_step[angle * BINS + bin];
     #pragma unroll
     for (int j = 0; j <= DIRECTIVITY_DEGREE; ++j) here.directivity[j] = directivity[j * BINS + bin];
-    const Complex first_fired = fired[(angle * CHUNKS + chunk) * BINS + bin];
     const int own_element = chunk * ELEMENTS + lane % ELEMENTS, first_set = SETS > 1 ? chunk * TILES : 0;
     const int polynomial_size = 2 * POWERS * PADDED_BINS;
-    const size_t first_scatterer = ((size_t)frame * n_geometries + (n_geometries > 1 ? angle : 0)) * n_scatterers;
-    geometry += first_scatterer * LANES + own_element;
-    polynomials += (first_scatterer * SETS + first_set) * polynomial_size + bin;
-    headers += first_scatterer * SETS + first_set;
-    reflectivity += (size_t)frame * n_scatterers;
+    /* indices from here on, not pointers that move: the compiler keeps what it needs of them out of registers */
+    const int first_scatterer = (frame * n_geometries + (n_geometries > 1 ? angle : 0)) * n_scatterers;
+    #define SET(S, T) ((size_t)(first_scatterer + (S)) * SETS + first_set + (T))
+    #define POLYNOMIAL(S, T) (polynomials + SET(S, T) * polynomial_size + bin)
 
     Complex received[ELEMENTS];
     #pragma unroll
@@ -245,9 +244,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
     Geometry own;
     Header header;
     #define READ_AHEAD(S) \
-        own = geometry[(size_t)(S) * LANES]; \
-        header = headers[(S) * SETS + TILES - 1]; \
-        read(polynomials + ((size_t)(S) * SETS + TILES - 1) * polynomial_size, polynomial);
+        own = geometry[(size_t)(first_scatterer + (S)) * LANES + own_element]; \
+        header = headers[SET(S, TILES - 1)]; \
+        read(POLYNOMIAL(S, TILES - 1), polynomial);
     if (n_scatterers) { READ_AHEAD(0) }
     for (int s = 0, turn = 0; s < n_scatterers; ++s) {
         if (header.degree < 0) { /* absent; the whole thread block agrees */
@@ -262,8 +261,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
         for (int t = TILES - 1; t >= 0; --t) {
             const int first = t * (ELEMENTS / TILES);
             if (t < TILES - 1) {
-                header = headers[s * SETS + t];
-                read(polynomials + ((size_t)s * SETS + t) * polynomial_size, polynomial);
+                header = headers[SET(s, t)];
+                read(POLYNOMIAL(s, t), polynomial);
             }
             #define RESPOND(DEGREE) \
                 respond<DEGREE>(elements + chunk * ELEMENTS + first, polynomial, here, \
@@ -276,7 +275,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
             default: RESPOND(DEGREE_4);
             }
         }
-        sums[turn + threadIdx.x] = times(pressure, first_fired);
+        sums[turn + threadIdx.x] = times(pressure, fired[(angle * CHUNKS + chunk) * BINS + bin]);
         /* there and back at the mean distance, which the responses left out */
         const double both_ways = 2.0 * (wave[0] + bin * wave[1]) * header.mean;
         Complex there_and_back;
@@ -284,7 +283,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
         const float kept = ATTENUATED ? __expf(-2.0f * here.nepers * header.mean) : 1.0f;
         there_and_back.re *= kept;
         there_and_back.im *= -kept;
-        const Complex outside = times(times(reflectivity[s], spectrum_weights[bin]), there_and_back);
+        const Complex strength = times(reflectivity[frame * n_scatterers + s], spectrum_weights[bin]);
+        const Complex outside = times(strength, there_and_back);
         if (s + 1 < n_scatterers) { READ_AHEAD(s + 1) }
         __syncthreads();
         pressure.re = pressure.im = 0.0f;
@@ -376,6 +376,7 @@ def definitions(tables: KernelTables, n_powers: int, oversampling: int = 1) -> s
     shape, n_bins = shape_of(tables), tables.delay_phases.shape[1]
     row_length = n_bins * oversampling
     radices = fused_radices(row_length, shape.shared_bytes)
+    registers = REGISTERS_OF_THREAD if n_powers <= FEW_POWERS else MORE_REGISTERS
     values = {
         "ELEMENTS": shape.per_thread,
         "TILES": shape.tiles,
@@ -387,7 +388,7 @@ def definitions(tables: KernelTables, n_powers: int, oversampling: int = 1) -> s
         "PADDED_BINS": 4 * -(-n_bins // 4),
         "BIN_TILES": -(-n_bins // WARP),
         "ROW_LENGTH": row_length,
-        "RESIDENT": max(1, REGISTERS // (REGISTERS_OF_THREAD * shape.n_threads)),
+        "RESIDENT": max(1, REGISTERS // (registers * shape.n_threads)),
         "DIRECTIVITY_DEGREE": tables.directivity.shape[1] - 1,
         "ATTENUATED": int(any(tables.nepers)),
         "SERIES": int(tables.series),
