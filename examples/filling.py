@@ -2,10 +2,11 @@
 
 Run: `python examples/filling.py GRAPH [GRAPH …] --output FOLDER`, with graphs as `read_graph` takes them, in
 micrometres. Prints, for each graph and each way that bubbles may move, Dice and recall of the union of 800 blocks at 1,
-5, 10 and 20 bubbles/mm³ against that of 4000 blocks at 5; writes FOLDER/filling.png for the default way.
+5, 10 and 20 bubbles/mm³ against all 20 000 bubbles (4000 blocks at 5); writes FOLDER/filling.png for the default way.
 
-All are cuts of one set, as in the paper: a block at 20/mm³ is four blocks of the reference together, one at 1/mm³ has
-the fifth of a block's bubbles with the lowest rank. So precision is 1, and Dice follows from recall.
+Precision is 1 by definition, so Dice follows from recall. The blocks of a concentration come from the 20 000 bubbles in
+one of two ways: as cuts, each bubble in one block at most, so that 800 blocks at 20/mm³ hold 16 000 of them; or as
+draws, every block at random and on its own, so that they hold 11 000.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from ulmpipe.vessels import VesselGraph, clean_graph, cut_cube, dilate, read_gra
 
 CUBE, DILATION, WINDOW, PIXEL = 0.5e-3, 2.0, 0.8e-3, 3.125e-6
 FRAMES, RATE, ANGLES = 512, 1000.0, 3
-N_REFERENCE, N_BLOCKS = 4000, 800
-BLOCKS_TOGETHER = {1: 1, 5: 1, 10: 2, 20: 4}  # of the reference, for a block of so many bubbles/mm³
+N_REFERENCE, N_BLOCKS = 20_000, 800  # bubbles, blocks
+CONCENTRATIONS = (1, 5, 10, 20)
 PAPER = {1: (52, 35), 5: (77, 63), 10: (88, 78), 20: (94, 89)}  # Dice and recall, Table II
 HINGOT = VelocityLaw(exponent=1.9, intercept=-6.0)
+HINGOT_PASSAGES = 3.7  # ln of bubbles that pass a vessel = 3.7 ln d − 8.2, of the same study
 MEASURED = ((4e-6, 1.4e-3), (10e-6, 1.6e-3), (40e-6, 4e-3))  # about as fast as capillaries are measured
 PERFUSION = 1 / 60
 
@@ -49,75 +51,89 @@ def volume(path: Path) -> VesselGraph:
 def ways(graph: VesselGraph) -> Iterator[tuple[str, BubbleNetwork, float, int]]:
     """Name, network, wall floor, and number of blocks that the same bubbles persist over."""
     flow = solve_flow(graph)
-    law = prepare_network(graph, flow, speed=speed_by_law(graph, HINGOT))
+    at_law = speed_by_law(graph, HINGOT)
+    law = prepare_network(graph, flow, speed=at_law)
     yield "default: the paper's law, fresh bubbles in each block", law, 0.3, 1
     yield "bubbles at the wall stand still", law, 0.0, 1
     yield "the same bubbles for 10 blocks on end", law, 0.3, 10
     yield "the same bubbles for 100 blocks on end", law, 0.3, 100
+    yield "starts uniform over vessel length", starting_by(law, law.length), 0.3, 1
+    yield "starts by volume and speed", starting_by(law, law.volume * law.speed), 0.3, 1
+    entries = law.length * law.end_radius.min(axis=1) ** (HINGOT_PASSAGES - HINGOT.exponent)
+    yield "starts by Hingot's passages", starting_by(law, entries), 0.3, 1
+    yield "paths dilated with the graph: twice the speed", law._replace(speed=DILATION * law.speed), 0.3, 1
+    wider = law._replace(speed=DILATION**HINGOT.exponent * law.speed)
+    yield "the law at the dilated diameter: 3.7 times the speed", wider, 0.3, 1
     table = prepare_network(graph, flow, speed=speed_by_table(graph, MEASURED))
     yield "measured capillary speeds", table, 0.3, 1
     solved = speed_by_flow(graph, flow, perfusion=PERFUSION, tissue_volume=CUBE**3)
     yield "speeds of the solved flow", prepare_network(graph, flow, speed=solved), 0.3, 1
-    by_length = law._replace(start_cumulative=np.cumsum(law.length) / law.length.sum())
-    yield "starts uniform over vessel length", by_length, 0.3, 1
-    flux = law.volume * law.speed
-    yield "starts by volume and speed", law._replace(start_cumulative=np.cumsum(flux) / flux.sum()), 0.3, 1
 
 
-def reference_blocks(
-    network: BubbleNetwork, wall_floor: float, persist: int
-) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Map of each block at 5/mm³, and of the fifth of its bubbles with the lowest rank."""
-    axis = PIXEL * (np.arange(round(WINDOW / PIXEL)) - (round(WINDOW / PIXEL) - 1) / 2)
+def starting_by(network: BubbleNetwork, weight: NDArray[np.float64]) -> BubbleNetwork:
+    """The network with first edges drawn by another weight than volume."""
+    return network._replace(start_cumulative=np.cumsum(weight) / weight.sum())
+
+
+def bubble_pixels(network: BubbleNetwork, wall_floor: float, persist: int) -> list[NDArray[np.int64]]:
+    """Pixels that each of the reference's bubbles passes in its block, those of a block together."""
+    n_pixels = round(WINDOW / PIXEL)
+    axis = PIXEL * (np.arange(n_pixels) - (n_pixels - 1) / 2)
     events = np.arange(FRAMES)[:, None] / RATE + np.arange(ANGLES) / (ANGLES * RATE)
-    for first in range(0, N_REFERENCE, persist):
+    times = (events + np.arange(persist)[:, None, None] * FRAMES / RATE).reshape(-1)
+    together = 5 * 100 // persist  # bubbles at a time; the same ones for each of `persist` blocks
+    pixels = []
+    for first in range(0, N_REFERENCE, together * persist):
         rng = np.random.default_rng(first)
-        times = (events + np.arange(persist)[:, None, None] * FRAMES / RATE).reshape(-1)
         bubbles = simulate_bubbles(
-            network, n_bubbles=int(rng.poisson(5)), event_times=times, wall_floor=wall_floor, rng=rng
+            network, n_bubbles=together, event_times=times, wall_floor=wall_floor, rng=rng
         )
-        for position in np.split(bubbles.position, persist):
-            yield tuple(
-                track_map(position, visible, x=axis, z=axis)
-                for visible in (np.ones_like(bubbles.rank, bool), bubbles.rank < 0.2)
-            )
+        for block in np.split(bubbles.position, persist):
+            for bubble in range(together):
+                seen = track_map(block[:, bubble : bubble + 1], np.True_, x=axis, z=axis)
+                pixels.append(np.flatnonzero(seen))
+    return pixels
 
 
-def filling(network: BubbleNetwork, wall_floor: float, persist: int) -> dict[int, NDArray[np.float64]]:
-    """Recall after each block, by concentration."""
-    shape = (round(WINDOW / PIXEL),) * 2
-    unions = {concentration: np.zeros(shape, bool) for concentration in BLOCKS_TOGETHER}
-    counts: dict[int, list[int]] = {concentration: [] for concentration in BLOCKS_TOGETHER}
-    reference = np.zeros(shape, bool)
-    for number, (all_of_them, lowest) in enumerate(reference_blocks(network, wall_floor, persist), start=1):
-        reference |= all_of_them
-        for concentration, together in BLOCKS_TOGETHER.items():
-            if number > N_BLOCKS * together:
-                continue
-            unions[concentration] |= lowest if concentration == 1 else all_of_them
-            if number % together == 0:
-                counts[concentration].append(int(unions[concentration].sum()))
-    return {concentration: np.array(each) / reference.sum() for concentration, each in counts.items()}
+def filling(pixels: list[NDArray[np.int64]], *, drawn: bool) -> dict[int, NDArray[np.float64]]:
+    """Recall after each block, by concentration; blocks are cuts of the bubbles or drawn from them."""
+    reference = np.unique(np.concatenate(pixels)).size
+    recalls = {}
+    for concentration in CONCENTRATIONS:
+        n_taken = concentration * N_BLOCKS
+        # a thinner cut has bubbles of as many blocks of the reference, and fewer of each
+        taken = np.arange(n_taken) * max(1, 5 // concentration)
+        if drawn:
+            taken = np.random.default_rng(concentration).integers(N_REFERENCE, size=n_taken)
+        seen = np.zeros(round(WINDOW / PIXEL) ** 2, bool)
+        counts = []
+        for block in np.split(taken, N_BLOCKS):
+            for bubble in block:
+                seen[pixels[bubble]] = True
+            counts.append(int(seen.sum()))
+        recalls[concentration] = np.array(counts) / reference
+    return recalls
 
 
 def draw(curves: dict[str, dict[int, NDArray[np.float64]]], path: Path) -> None:
-    """A panel for each graph, with the paper's Table II as dots."""
+    """A column for each graph, a row for cuts and one for draws; the paper's Table II as dots."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    n_graphs = len(curves) // 2
     figure, axes = plt.subplots(
-        1, len(curves), figsize=(5 * len(curves), 4), layout="constrained", squeeze=False
+        2, n_graphs, figsize=(4.5 * n_graphs + 1.2, 7), layout="constrained", squeeze=False
     )
-    for axis, (name, recalls) in zip(axes[0], curves.items(), strict=True):
+    for axis, (name, recalls) in zip(axes.T.flat, curves.items(), strict=True):
         for colour, (concentration, recall) in zip(("C0", "C1", "C2", "C3"), recalls.items(), strict=True):
             axis.plot(
                 np.arange(1, len(recall) + 1), 100 * dice(recall), color=colour, label=f"{concentration}/mm³"
             )
             axis.plot(N_BLOCKS, PAPER[concentration][0], "o", color=colour, clip_on=False)
         axis.set(xlim=(0, N_BLOCKS), ylim=(0, 100), xlabel="blocks", title=name)
-        axis.set_ylabel("Dice against 4000 blocks at 5/mm³, %")
+        axis.set_ylabel("Dice against all bubbles, %")
         axis.spines[["top", "right"]].set_visible(False)
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, title="bubbles\n(dots: the paper)", loc="outside right center", frameon=False)
@@ -141,14 +157,17 @@ def main() -> None:
     curves = {}
     for path in options.graphs:
         for name, network, wall_floor, persist in ways(volume(path)):
-            recalls = filling(network, wall_floor, persist)
-            curves.setdefault(path.stem, recalls)
-            ends = {c: (100 * dice(recall)[-1], 100 * recall[-1]) for c, recall in recalls.items()}
-            print(
-                f"{path.stem}, {name}:",
-                ", ".join(f"{c}: {d:.0f}/{r:.0f}" for c, (d, r) in ends.items()),
-                flush=True,
-            )
+            pixels = bubble_pixels(network, wall_floor, persist)
+            for drawn in (False, True):
+                recalls = filling(pixels, drawn=drawn)
+                if name.startswith("default"):
+                    curves[f"{path.stem}, blocks {'drawn' if drawn else 'cut'}"] = recalls
+                ends = {c: (100 * dice(recall)[-1], 100 * recall[-1]) for c, recall in recalls.items()}
+                print(
+                    f"{path.stem}, {name}, blocks {'drawn' if drawn else 'cut'}:",
+                    ", ".join(f"{c}: {d:.0f}/{r:.0f}" for c, (d, r) in ends.items()),
+                    flush=True,
+                )
     draw(curves, options.output / "filling.png")
 
 
