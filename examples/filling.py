@@ -39,7 +39,7 @@ PAPER = {1: (52, 35), 5: (77, 63), 10: (88, 78), 20: (94, 89)}  # Dice and recal
 HINGOT = VelocityLaw(exponent=1.9, intercept=-6.0)
 HINGOT_PASSAGES = 3.7  # ln of bubbles that pass a vessel = 3.7 ln d − 8.2, of the same study
 MEASURED = ((4e-6, 1.4e-3), (10e-6, 1.6e-3), (40e-6, 4e-3))  # about as fast as capillaries are measured
-PERFUSION = 1 / 60
+PERFUSION, PARABOLA = 1 / 60, 2.0
 
 
 def volume(path: Path) -> VesselGraph:
@@ -59,14 +59,14 @@ def ways(graph: VesselGraph) -> Iterator[tuple[str, BubbleNetwork, float, int]]:
     yield "the same bubbles for 100 blocks on end", law, 0.3, 100
     yield "starts uniform over vessel length", starting_by(law, law.length), 0.3, 1
     yield "starts by volume and speed", starting_by(law, law.volume * law.speed), 0.3, 1
-    entries = law.length * law.end_radius.min(axis=1) ** (HINGOT_PASSAGES - HINGOT.exponent)
+    entries = law.length * law.diameter ** (HINGOT_PASSAGES - HINGOT.exponent)
     yield "starts by Hingot's passages", starting_by(law, entries), 0.3, 1
     yield "paths dilated with the graph: twice the speed", law._replace(speed=DILATION * law.speed), 0.3, 1
     wider = law._replace(speed=DILATION**HINGOT.exponent * law.speed)
     yield "the law at the dilated diameter: 3.7 times the speed", wider, 0.3, 1
     table = prepare_network(graph, flow, speed=speed_by_table(graph, MEASURED))
     yield "measured capillary speeds", table, 0.3, 1
-    solved = speed_by_flow(graph, flow, perfusion=PERFUSION, tissue_volume=CUBE**3)
+    solved = speed_by_flow(graph, flow, perfusion=PERFUSION, tissue_volume=CUBE**3, profile_exponent=PARABOLA)
     yield "speeds of the solved flow", prepare_network(graph, flow, speed=solved), 0.3, 1
 
 
@@ -86,11 +86,16 @@ def bubble_pixels(network: BubbleNetwork, wall_floor: float, persist: int) -> li
     for first in range(0, N_REFERENCE, together * persist):
         rng = np.random.default_rng(first)
         bubbles = simulate_bubbles(
-            network, n_bubbles=together, event_times=times, wall_floor=wall_floor, rng=rng
+            network,
+            n_bubbles=together,
+            event_times=times,
+            profile_exponent=PARABOLA,
+            wall_floor=wall_floor,
+            rng=rng,
         )
         for block in np.split(bubbles.position, persist):
             for bubble in range(together):
-                seen = track_map(block[:, bubble : bubble + 1], np.True_, x=axis, z=axis)
+                seen = track_map(block[:, bubble : bubble + 1], np.ones(1, bool), x=axis, z=axis)
                 pixels.append(np.flatnonzero(seen))
     return pixels
 

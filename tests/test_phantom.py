@@ -31,6 +31,7 @@ def bubbles_in_a_cube(rng: np.random.Generator, n_bubbles: int) -> Bubbles:
         position=rng.uniform(-SIDE / 2, SIDE / 2, (*shape, 3)).astype(np.float32),
         velocity=rng.standard_normal((*shape, 3)).astype(np.float32),
         vessel=rng.integers(0, 9, shape, dtype=np.int32),
+        diameter=rng.uniform(2e-6, 40e-6, shape).astype(np.float32),
         life=np.zeros(shape, np.int16),
         rank=rng.random(n_bubbles, dtype=np.float32),
     )

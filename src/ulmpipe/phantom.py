@@ -147,6 +147,7 @@ def place_bubbles(tiles: Sequence[Bubbles], mosaic: Mosaic) -> Bubbles:
         position=np.concatenate([rotate(tile.position, turn) + centre for tile, turn, centre in placed], 1),
         velocity=np.concatenate([rotate(tile.velocity, turn) for tile, turn, _ in placed], 1),
         vessel=np.concatenate([tile.vessel for tile in tiles], 1),
+        diameter=np.concatenate([tile.diameter for tile in tiles], 1),
         life=np.concatenate([tile.life for tile in tiles], 1),
         rank=np.concatenate([tile.rank for tile in tiles]),
     )

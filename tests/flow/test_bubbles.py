@@ -14,7 +14,7 @@ from ulmpipe.flow.bubbles import (
     simulate_bubbles,
 )
 from ulmpipe.flow.haemodynamics import solve_flow
-from ulmpipe.flow.velocity import VelocityLaw, centreline_speed, speed_by_law
+from ulmpipe.flow.velocity import VelocityLaw, centreline_speed, speed_by_flow, speed_by_law
 from ulmpipe.vessels.graph import ARTERY, CAPILLARY, VEIN, VesselGraph, dilate
 from ulmpipe.vessels.synthetic import synthetic_cortex
 
@@ -33,17 +33,26 @@ def network(positions: object, edges: object, radius: object, ends: tuple[int, i
     return VesselGraph(points, np.array(edges, dtype=np.int64), radii, vessel_type, boundary)
 
 
-def prepared(graph: VesselGraph) -> BubbleNetwork:
-    return prepare_network(graph, solve_flow(graph), speed=speed_by_law(graph, HINGOT))
+def prepared(graph: VesselGraph, *, bubble_radius: float = 0.0) -> BubbleNetwork:
+    return prepare_network(
+        graph, solve_flow(graph), speed=speed_by_law(graph, HINGOT), bubble_radius=bubble_radius
+    )
 
 
 def run(
-    graph: VesselGraph, n_bubbles: int, times: object = EVENT_TIMES, *, wall_floor: float = 0.0, seed: int = 0
+    graph: VesselGraph | BubbleNetwork,
+    n_bubbles: int,
+    times: object = EVENT_TIMES,
+    *,
+    profile_exponent: float = 2.0,
+    wall_floor: float = 0.0,
+    seed: int = 0,
 ) -> Bubbles:
     return simulate_bubbles(
-        prepared(graph),
+        prepared(graph) if isinstance(graph, VesselGraph) else graph,
         n_bubbles=n_bubbles,
         event_times=np.asarray(times),
+        profile_exponent=profile_exponent,
         wall_floor=wall_floor,
         rng=np.random.default_rng(seed),
     )
@@ -198,7 +207,9 @@ def test_results_do_not_depend_on_threads() -> None:
 
     def block(index: int) -> Bubbles:
         rng = np.random.default_rng([7, index])
-        return simulate_bubbles(graph, n_bubbles=20, event_times=EVENT_TIMES, wall_floor=0.3, rng=rng)
+        return simulate_bubbles(
+            graph, n_bubbles=20, event_times=EVENT_TIMES, profile_exponent=2.0, wall_floor=0.3, rng=rng
+        )
 
     with ThreadPoolExecutor(4) as pool:
         threaded = list(pool.map(block, range(8)))
@@ -232,15 +243,85 @@ def test_ranks_are_uniform_so_that_a_cut_is_a_concentration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_bubbles", "times", "wall_floor", "message"),
+    ("n_bubbles", "times", "more", "message"),
     [
-        (-1, [0.0], 0.0, "n_bubbles is -1"),
-        (1, [0.0, -1.0], 0.0, "event_times"),
-        (1, [0.0], 1.5, "wall_floor is 1.5"),
+        (-1, [0.0], {}, "n_bubbles is -1"),
+        (1, [0.0, -1.0], {}, "event_times"),
+        (1, [0.0], {"wall_floor": 1.5}, "wall_floor is 1.5"),
+        (1, [0.0], {"profile_exponent": 0.0}, "profile_exponent is 0.0"),
     ],
 )
 def test_what_is_not_physical_is_refused(
-    n_bubbles: int, times: object, wall_floor: float, message: str
+    n_bubbles: int, times: object, more: dict[str, float], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        run(tube(), n_bubbles, times, wall_floor=wall_floor)
+        run(tube(), n_bubbles, times, **more)
+
+
+def test_a_blunter_profile_moves_as_its_power_says() -> None:
+    bubbles = run(tube(), 500, [0.0], profile_exponent=5.0)
+    distance = np.linalg.norm(bubbles.position[0, :, 1:].astype(float), axis=1) / (10 * MICRON)
+    speed = np.linalg.norm(bubbles.velocity[0].astype(float), axis=1)
+    np.testing.assert_allclose(
+        speed, centreline_speed(HINGOT, np.array(20e-6)) * (1 - distance**5), atol=1e-9
+    )
+
+
+def test_a_bubble_with_a_size_keeps_off_the_wall_and_starts_where_its_centre_can_be() -> None:
+    size = 4 * MICRON
+    for dilation in (1.0, 2.0):  # its size belongs to the native vessel
+        network_for_it = prepared(dilate(tube(), dilation), bubble_radius=size)
+        position = run(network_for_it, 4000, [0.0]).position[0].astype(float) / dilation
+        q = (position[:, 1] ** 2 + position[:, 2] ** 2) / (6 * MICRON) ** 2
+        assert q.max() < 1 + 1e-5
+        assert kstest(q, "uniform").pvalue > 1e-3
+        speed = np.linalg.norm(run(network_for_it, 4000, [0.0]).velocity[0].astype(float), axis=1)
+        expected = centreline_speed(HINGOT, np.array(20e-6)) * (1 - 0.36 * q)
+        np.testing.assert_allclose(speed, expected, rtol=1e-4)
+
+
+def test_a_bubble_enters_no_vessel_narrower_than_itself() -> None:
+    graph = loop()  # of branches with radii of 6 and 5 µm, after a trunk of 8
+    times = np.arange(0, 2, 0.01)
+    free = np.unique(run(graph, 500, times).vessel)
+    large = np.unique(run(prepared(graph, bubble_radius=5.5 * MICRON), 500, times).vessel)
+    narrow = np.flatnonzero(graph.radius[graph.edges].min(axis=1) < 5.5 * MICRON)
+    assert set(free) & set(narrow)
+    assert set(large) == set(free) - set(narrow)
+
+
+def test_a_bubble_that_no_vessel_takes_further_is_replaced_at_an_inlet() -> None:
+    x = np.arange(0, 210, 10.0)
+    radius = np.where(x < 100, 8, 3)
+    edges = np.stack([np.arange(20), np.arange(1, 21)], 1)
+    bottle = network(np.stack([x, 0 * x, 0 * x], 1), edges, radius, (0, 20))
+    bubbles = run(prepared(bottle, bubble_radius=5 * MICRON), 300, np.arange(0, 1, 1e-3), wall_floor=0.2)
+    assert bubbles.position[..., 0].max() <= 90.001e-6
+    born = np.diff(bubbles.life, axis=0) == 1
+    assert born.sum() > 100
+    assert bubbles.position[1:, :, 0][born].max() < 5e-6
+    with pytest.raises(InputError, match="bubble_radius is 9e-06 m, and every vessel where blood enters"):
+        prepared(bottle, bubble_radius=9 * MICRON)
+
+
+def test_every_event_knows_the_native_diameter_of_its_vessel() -> None:
+    graph = dilate(loop(), 2.0)
+    bubbles = run(graph, 50, np.arange(0, 1, 0.01))
+    native = graph.radius[graph.edges].min(axis=1)  # half of twice
+    assert bubbles.diameter.dtype == np.float32
+    np.testing.assert_allclose(bubbles.diameter, native[bubbles.vessel], rtol=1e-6)
+
+
+def test_a_uniform_concentration_stays_uniform_where_speeds_are_those_of_the_flow() -> None:
+    """Blood does not pile up: with the solved flow and its parabola, volume stays evenly filled, vessel by vessel."""
+    graph = loop()
+    flow = solve_flow(graph)
+    speed = speed_by_flow(graph, flow, perfusion=0.5, tissue_volume=(200e-6) ** 3, profile_exponent=2.0)
+    carried = prepare_network(graph, flow, speed=speed)
+    fastest = carried.speed.max()
+    # long enough for most to have been replaced several times
+    bubbles = run(carried, 6000, np.linspace(0, 4 * 200e-6 / fastest * 5, 3))
+    assert np.mean(bubbles.life[-1] > 0) > 0.7
+    for event in (0, -1):
+        share = np.bincount(bubbles.vessel[event], minlength=len(graph.edges))[carried.edge] / 6000
+        np.testing.assert_allclose(share, carried.volume / carried.volume.sum(), atol=0.015)

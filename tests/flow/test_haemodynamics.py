@@ -70,6 +70,40 @@ def test_parallel_vessels_share_the_flow_by_conductance() -> None:
     assert flow[1] - flow[3] == pytest.approx(flow[0], rel=1e-12)
 
 
+def test_a_honeycomb_is_layers_in_series_of_vessels_in_parallel() -> None:
+    """Rolled up, so that all vessels of a layer are alike: n with the flow, then 2n slanting ones, and so on."""
+    n, n_layers = 9, 6
+    height = np.cumsum([0, *[40, 25] * n_layers, 40])
+    here = np.arange(n)
+    rows = []
+    for row, z in enumerate(height):
+        angle = 2 * np.pi * (here + row // 2 % 2 / 2) / n
+        rows.append(np.stack([100 * np.cos(angle), 100 * np.sin(angle), np.full(n, z)], 1))
+    edges = []
+    for row in range(len(rows) - 1):
+        if row % 2 == 0:
+            edges.append(np.stack([row * n + here, (row + 1) * n + here], 1))
+        else:  # to both neighbours of the next row, which is turned by half a step or back
+            step = 1 if row % 4 == 3 else -1
+            for other in (here, (here + step) % n):
+                edges.append(np.stack([row * n + here, (row + 1) * n + other], 1))
+    last = (len(rows) - 1) * n
+    types = {int(node): ARTERY for node in here} | {last + int(node): VEIN for node in here}
+    graph = network(np.concatenate(rows), np.concatenate(edges), 5, types)
+    length = edge_lengths(graph)
+    assert np.unique(np.round(length, 12)).size == 2
+
+    flow = solve_flow(graph, **BLOOD)
+    of_one = 8 * 3.5e-3 / (np.pi * 5e-6**4)
+    is_straight = np.abs(length - 40e-6) < 1e-9
+    straight, slanting = of_one * 40e-6, of_one * length[~is_straight][0]
+    resistance = (n_layers + 1) * straight / n + n_layers * slanting / (2 * n)
+    assert flow.boundary_flow[flow.inlets].sum() == pytest.approx(6000 / resistance, rel=1e-12)
+    through = np.abs(flow.edge_flow) * n * resistance / 6000
+    np.testing.assert_allclose(through, np.where(is_straight, 1.0, 0.5), rtol=1e-9)
+    assert conservation_error(graph, flow) < 1e-9
+
+
 def test_a_balanced_bridge_carries_nothing_and_dead_ends_and_hanging_loops_neither() -> None:
     points = [[0, 0, 0], [50, 30, 0], [50, -30, 0], [100, 0, 0]]
     points += [[50, 90, 0], [10, -90, 0], [90, -90, 0]]

@@ -50,7 +50,7 @@ def test_speeds_belong_to_the_native_diameter() -> None:
     np.testing.assert_allclose(speed_by_law(graph, HINGOT), speed_by_law(native, HINGOT))
     np.testing.assert_allclose(speed_by_law(native, HINGOT)[1], np.exp(-6 + 1.9 * np.log(8)) * 1e-3)
     flow = [solve_flow(each) for each in (graph, native)]
-    settings = {"perfusion": 1 / 60, "tissue_volume": 1e-12}
+    settings = {"perfusion": 1 / 60, "tissue_volume": 1e-12, "profile_exponent": 2.0}
     np.testing.assert_allclose(
         speed_by_flow(graph, flow[0], **settings), speed_by_flow(native, flow[1], **settings)
     )
@@ -80,19 +80,23 @@ def test_a_wrong_table_is_refused(table, message) -> None:
 def test_the_solved_flow_brings_the_perfusion_in_and_divides_by_the_fourth_power_of_the_radius() -> None:
     graph = two_ways()
     flow = solve_flow(graph)
-    speed = speed_by_flow(graph, flow, perfusion=1 / 60, tissue_volume=6e-12)
+    speed = speed_by_flow(graph, flow, perfusion=1 / 60, tissue_volume=6e-12, profile_exponent=2.0)
     entering = 1e-13  # m³/s
     assert speed[0] == pytest.approx(2 * entering / (np.pi * (5 * MICRON) ** 2))
+    blunt = speed_by_flow(graph, flow, perfusion=1 / 60, tissue_volume=6e-12, profile_exponent=4.0)
+    np.testing.assert_allclose(blunt, 0.75 * speed)  # the mean of 1 - r⁴ is 2/3, of 1 - r² 1/2
     # equal pressures at both ends: flows as the fourth powers of the radii, speeds as their squares
     assert speed[1] / speed[3] == pytest.approx((4 / 2) ** 2)
     through = np.pi / 2 * (speed[1] * (4 * MICRON) ** 2 + speed[3] * (2 * MICRON) ** 2)
     assert through == pytest.approx(entering)
 
 
-def test_a_perfusion_must_be_positive() -> None:
+@pytest.mark.parametrize("name", ["perfusion", "tissue_volume", "profile_exponent"])
+def test_perfusion_volume_and_exponent_must_be_positive(name) -> None:
     graph = two_ways()
-    with pytest.raises(InputError, match="perfusion is 0"):
-        speed_by_flow(graph, solve_flow(graph), perfusion=0.0, tissue_volume=1.0)
+    numbers = {"perfusion": 1.0, "tissue_volume": 1.0, "profile_exponent": 2.0, name: 0.0}
+    with pytest.raises(InputError, match=f"{name.replace('_', ' ')} is 0"):
+        speed_by_flow(graph, solve_flow(graph), **numbers)
 
 
 def test_viscosity_in_living_vessels_is_that_of_pries_1994() -> None:
@@ -138,11 +142,13 @@ def test_a_stage_takes_the_speeds_that_the_configuration_asks_for() -> None:
         "velocity_table": [[4e-6, 1e-3], [16e-6, 4e-3]],
         "perfusion": 1 / 60,
         "haematocrit": None,
+        "profile_exponent": 3.0,
+        "bubble_radius": 0.0,
     }
     wanted = {
         "law": speed_by_law(graph, HINGOT),
         "table": speed_by_table(graph, section["velocity_table"]),
-        "flow": speed_by_flow(graph, flow, perfusion=1 / 60, tissue_volume=(2e-4) ** 3),
+        "flow": speed_by_flow(graph, flow, perfusion=1 / 60, tissue_volume=(2e-4) ** 3, profile_exponent=3.0),
     }
     for name, speed in wanted.items():
         network = network_of({"flow": {**section, "speed": name}, "side": 2e-4}, graph)
@@ -172,7 +178,11 @@ def test_with_a_heartbeat_velocities_are_still_those_of_the_positions() -> None:
             "angles_deg": [0.0],
             "pulse_repetition_frequency": 1000.0,
         },
-        "flow": {"wall_floor": 0.3, "pulsatility": {"amplitude": 0.5, "frequency": 5.0}},
+        "flow": {
+            "wall_floor": 0.3,
+            "profile_exponent": 2.0,
+            "pulsatility": {"amplitude": 0.5, "frequency": 5.0},
+        },
     }
     graph = two_ways()
     network = prepare_network(graph, solve_flow(graph), speed=speed_by_law(graph, HINGOT))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import networkx
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from ulmpipe.errors import InputError
 from ulmpipe.io.graph_store import load_graph, write_graph, write_graphml
 from ulmpipe.vessels import read_graph, synthetic_cortex
-from ulmpipe.vessels.graph import edge_lengths, node_degrees
+from ulmpipe.vessels.graph import ARTERY, CAPILLARY, VEIN, edge_lengths, node_degrees
 from ulmpipe.vessels.readers import guess_format
 
 MICROMETRE = (1e-6, 1e-6, 1e-6)
@@ -225,7 +227,7 @@ def test_the_second_table_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (" 5 total number of nodes", "", r"no line such as '50 total number of nodes'"),
+        (" 5 total number of nodes", "", r"no line such as '40 total number of nodes' below the segments"),
         (
             " 15 5 1 9  8.5 0.1 0.4",
             " 15 5 1 8  8.5 0.1 0.4",
@@ -254,3 +256,106 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
         with pytest.raises(InputError) as caught:
             read_graph(path, voxel_size=MICROMETRE)
         assert "\n" not in str(caught.value)
+
+
+def read_text(folder, text, name="g.txt", **more):
+    path = folder / name
+    path.write_text(text)
+    return read_graph(path, voxel_size=MICROMETRE, **more)
+
+
+PAJEK = """*vertices 3
+1 0 0.0 0.0 ellipse pos "[0. 0. 0.]" r {} type 1
+2 1 0.0 0.0 ellipse pos "[10. 0. 0.]" r {} type 2
+3 2 0.0 0.0 ellipse pos "[20. 0. 0.]" r {} type 3
+*edges
+1 2 1.0
+2 3 1.0
+"""
+
+
+def test_of_vascgraph_types_2_is_a_vein_and_3_a_capillary(tmp_path):
+    graph = read_text(tmp_path, PAJEK.format(2.0, 3.0, 4.0))
+    assert graph.vessel_type.tolist() == [ARTERY, VEIN, CAPILLARY]
+    np.testing.assert_allclose(graph.radius, [2e-6, 3e-6, 4e-6])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PAJEK.format("[2.]", "[3.]", "[4.]"),
+        PAJEK.replace(" r ", " d ").format(2.0, 3.0, 4.0),  # the distance to the wall
+        "*network mine\n" + PAJEK.format(2.0, 3.0, 4.0),
+    ],
+)
+def test_radii_of_vascgraph_in_its_other_ways(tmp_path, text):
+    np.testing.assert_allclose(read_text(tmp_path, text).radius, [2e-6, 3e-6, 4e-6])
+
+
+def test_points_among_the_cells_of_a_vtk_file_do_not_shift_the_radii(tmp_path):
+    pyvista = pytest.importorskip("pyvista", exc_type=ImportError)
+    points = np.array([[0.0, 0, 0], [10, 0, 0], [20, 0, 0], [0, 50, 0]])
+    lines = pyvista.PolyData(points, verts=np.array([1, 3]), lines=np.array([2, 0, 1, 2, 1, 2]))
+    lines.cell_data["diameter"] = [8.0, 2.0, 3.0]
+    lines.save(tmp_path / "lines.vtp")
+    cells = np.array([2, 0, 1, 1, 3, 2, 1, 2])
+    grid = pyvista.UnstructuredGrid(cells, np.array([3, 1, 3]), points)
+    grid.cell_data["diameter"] = [2.0, 8.0, 3.0]
+    grid.save(tmp_path / "grid.vtk")
+    for name in ("lines.vtp", "grid.vtk"):
+        graph = read_graph(tmp_path / name, voxel_size=MICROMETRE)
+        middle = 1e6 * graph.positions[graph.edges].mean(axis=1)[:, 0]
+        radius = 1e6 * graph.radius[graph.edges].min(axis=1)
+        assert radius[middle < 10].min() == pytest.approx(1.0)
+        assert radius[middle > 10].max() == pytest.approx(1.5)
+
+
+def test_segments_that_carry_no_blood_are_left_out_and_counted(tmp_path, caplog):
+    text = SECOMB.replace("15 5 1 9", "15 10 1 9")
+    graph = read_text(tmp_path, text, "Network.dat")
+    assert not graph.boundary.any()  # the open end is gone, its node too
+    assert graph.positions[:, 0].min() == 0
+    assert "1 segments of types [10], which carry no blood, are left out" in caplog.text
+    without_types = read_text(
+        tmp_path, re.sub(r"^( 1.) 5", r"\1 0", SECOMB, flags=re.MULTILINE), "Network.dat"
+    )
+    assert without_types.boundary.sum() == 1
+
+
+TABLES = {
+    "nodes": "x,y,z\n0,0,0\n10,0,0\n20,0,0\n50,50,50\n",
+    "edges": "vertex_1,vertex_2,diameter\n0,1,4\n1,2,6\n",
+}
+
+
+def read_tables(folder, **changes):
+    written = tables(folder, **(TABLES | changes))
+    return read_graph(**written, voxel_size=MICROMETRE)
+
+
+def test_a_node_without_an_edge_is_no_vessel(tmp_path):
+    graph = read_tables(tmp_path)
+    assert graph.positions.max() == pytest.approx(20e-6)
+    assert graph.boundary.sum() == 2
+
+
+def test_two_edges_between_the_same_nodes_are_two_vessels(tmp_path):
+    once = read_tables(tmp_path)
+    twice = read_tables(tmp_path, edges=TABLES["edges"] + "1,2,6\n2,1,6\n")
+    assert edge_lengths(twice).sum() == pytest.approx(edge_lengths(once).sum() + 20e-6)
+    ring = len(twice.edges) - len(twice.positions) + 1
+    assert ring == 2
+    assert twice.boundary.sum() == 1  # where two come back together is no open end
+
+
+def test_an_edge_from_a_node_to_itself_counts_for_nothing(tmp_path):
+    once = read_tables(tmp_path)
+    looped = read_tables(tmp_path, edges=TABLES["edges"] + "1,1,40\n")
+    np.testing.assert_allclose(looped.radius, once.radius)
+
+
+def test_a_radius_below_zero_names_the_edge(tmp_path):
+    with pytest.raises(
+        InputError, match=r"nodes.csv: radius of edge 1 is -3, a positive number was expected"
+    ):
+        read_tables(tmp_path, edges=TABLES["edges"].replace("1,2,6", "1,2,-6"))

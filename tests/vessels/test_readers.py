@@ -124,7 +124,10 @@ def test_a_mistake_in_an_swc_file_is_told_in_one_line(tmp_path, text, message):
             {"nodeEdges": np.array([[0, 2], [2, 3]], dtype=np.uint16)},
             r"mesh.mat: edge 0 joins nodes \[-1, 1\]",
         ),
-        ({"nodeEdges": np.array([[1, 2], [3, 4]])}, r"mesh.mat: disconnected graph, 3 components of 2, 2, 1"),
+        (
+            {"nodeEdges": np.array([[1, 2], [3, 4]])},
+            r"mesh.mat: disconnected graph, 2 components of 2, 2 nodes",
+        ),
         ({"nodePos_um": np.zeros((5, 2))}, r"mesh.mat: im2.nodePos_um is \(5, 2\)"),
         ({"nodeSegN": np.array([1, 1, 1, 1, 9])}, r"mesh.mat: im2.nodeSegN does not name a segment"),
         ({"nodeEdges": None}, r"mesh.mat: im2 lacks one of the fields"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+from PIL import Image
 from small_run import run_stages, stage_arguments
 
 from ulmpipe.io.graph_store import load_graph
@@ -19,7 +20,7 @@ def test_every_bubble_and_frame_has_its_row_and_every_life_its_track(tmp_path):
     parameters = calls["trajectories:synthetic_1"][
         calls["trajectories:synthetic_1"].index("--parameters") + 1
     ]
-    call = ["bubble_table", "--parameters", parameters, "--threads", "1", "--graph", graph]
+    call = ["bubble_table", "--parameters", parameters, "--threads", "1"]
     run = run_stages(tmp_path, [[*call, "--trajectories", trajectories, "--table", "bubbles.csv"]])
     assert run.returncode == 0, run.stderr
 
@@ -42,3 +43,13 @@ def test_every_bubble_and_frame_has_its_row_and_every_life_its_track(tmp_path):
     steps = np.linalg.norm(np.diff(found, axis=1), axis=-1)  # µm a millisecond, mm/s
     speed = np.array([row["speed_mm_s"] for row in rows]).reshape(len(there), 16)
     assert np.median(np.abs(steps - speed[:, :-1])) < 1e-3
+
+
+def test_the_film_is_as_long_as_the_block(tmp_path):
+    calls = stage_arguments(tmp_path)
+    call = calls["trajectories:synthetic_1"]
+    run = run_stages(tmp_path, [call])
+    assert run.returncode == 0, run.stderr
+    with Image.open(tmp_path / call[call.index("--film") + 1]) as film:
+        assert film.n_frames == 16
+        assert film.info["loop"] == 0

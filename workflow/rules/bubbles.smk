@@ -8,6 +8,12 @@ rule trajectories:
         graph=lambda wildcards: f"{results}/graphs/{bubble_volume(wildcards.bubbles)}.h5",
     output:
         trajectories=directory(f"{results}/trajectories/{{bubbles}}.zarr"),
+        film=report(
+            f"{results}/trajectories/{{bubbles}}.gif",
+            caption="../report/film.rst",
+            category="Vessels",
+            labels={"volume": "{bubbles}, bubbles"},
+        ),
     params:
         parameters=lambda wildcards: given(
             "trajectories",
@@ -31,7 +37,7 @@ rule trajectories:
         runtime=30,
     shell:
         "python -m ulmpipe trajectories --parameters {params.parameters:q} --threads {threads}"
-        " --graph {input.graph} --trajectories {output.trajectories} 2>&1 | tee {log}"
+        " --graph {input.graph} --trajectories {output.trajectories} --film {output.film} 2>&1 | tee {log}"
 
 
 # for people and their viewers: no other rule asks for it
@@ -39,7 +45,6 @@ rule bubble_table:
     message:
         "Table of the bubbles of {wildcards.bubbles}"
     input:
-        graph=lambda wildcards: f"{results}/graphs/{bubble_volume(wildcards.bubbles)}.h5",
         trajectories=f"{results}/trajectories/{{bubbles}}.zarr",
     output:
         table=f"{results}/trajectories/{{bubbles}}.csv",
@@ -57,4 +62,4 @@ rule bubble_table:
         runtime=10,
     shell:
         "python -m ulmpipe bubble_table --parameters {params.parameters:q} --threads {threads}"
-        " --graph {input.graph} --trajectories {input.trajectories} --table {output.table} 2>&1 | tee {log}"
+        " --trajectories {input.trajectories} --table {output.table} 2>&1 | tee {log}"

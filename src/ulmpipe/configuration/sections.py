@@ -86,6 +86,7 @@ class VelocityLaw(_Section):
 
     exponent: Finite = Field(description="of ln v[mm/s] = exponent · ln d[µm] + intercept")
     intercept: Finite = Field(description="of the same law")
+    minimum: NotNegative = Field(default=0.0, description="least centreline speed, m/s; 0: the bare law")
 
 
 class Pulsatility(_Section):
@@ -113,8 +114,12 @@ class Flow(_Section):
     haematocrit: Annotated[float, Field(ge=0, le=0.9)] | None = Field(
         description="apparent viscosity then depends on the diameter (Pries 1994); null: the same in all vessels"
     )
-    wall_floor: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="least value of the profile 1 - r²/R²"
+    profile_exponent: Positive = Field(
+        description="n of the profile 1 - (r/R)^n: 2 is a parabola, more is blunter"
+    )
+    wall_floor: Annotated[float, Field(ge=0, le=1)] = Field(description="least value of that profile")
+    bubble_radius: NotNegative = Field(
+        description="bubbles enter no vessel of a smaller native radius, and keep off the wall, m; 0: no such limit"
     )
     pulsatility: Pulsatility
 

@@ -1,7 +1,7 @@
 """Microbubbles carried through a vessel network, exact in time and continuous in space.
 
 After `ulmpipe.flow.haemodynamics`, before `ulmpipe.acoustics`. A bubble keeps its relative distance from the
-axis and moves at v(r, R) = v_centre(R)·(1 − r²/R²) (Milecki et al. 2021, eq. 2, DOI
+axis and moves at v(r, R) = v_centre(R)·(1 − (r/R)ⁿ), with n = 2 in Milecki et al. 2021, eq. 2 (DOI
 10.1109/TMI.2021.3056951), where the centreline speed follows the diameter (Hingot et al. 2019). Nothing here
 depends on threads, blocks or other bubbles.
 """
@@ -36,9 +36,13 @@ class BubbleNetwork(NamedTuple):  # which numba takes as it is
     start, along : (K, 3) float64
         Upstream end of the edge and the vector from there to its downstream end.
     length, volume, speed : (K,) float64
-        Length, volume in m³ and centreline speed.
-    end_radius : (K, 2) float64
-        Radius at the upstream and downstream end.
+        Length, volume in m³ that centres of bubbles can be in, and centreline speed.
+    diameter : (K,) float32
+        Native diameter.
+    reach : (K,) float64
+        How far from the axis a bubble's centre can be, as a share of the radius: 1 for a bubble without size.
+    end_reach : (K, 2) float64
+        The same at the upstream and downstream end, in m.
     end_tangent : (K, 2, 3) float64
         Direction of flow through the upstream and downstream node.
     downstream : (K,) int64
@@ -58,7 +62,9 @@ class BubbleNetwork(NamedTuple):  # which numba takes as it is
     length: NDArray[np.float64]
     volume: NDArray[np.float64]
     speed: NDArray[np.float64]
-    end_radius: NDArray[np.float64]
+    diameter: NDArray[np.float32]
+    reach: NDArray[np.float64]
+    end_reach: NDArray[np.float64]
     end_tangent: NDArray[np.float64]
     downstream: NDArray[np.int64]
     out_first: NDArray[np.int64]
@@ -81,6 +87,8 @@ class Bubbles:
         Time derivative of the position in m/s.
     vessel : (event, bubble) int32
         Edge of the graph the bubble is in.
+    diameter : (event, bubble) float32
+        Native diameter of that vessel in m.
     life : (event, bubble) int16
         How often the bubble has left and re-entered: a change means that a new bubble took its place.
     rank : (bubble,) float32
@@ -90,14 +98,18 @@ class Bubbles:
     position: NDArray[np.float32]
     velocity: NDArray[np.float32]
     vessel: NDArray[np.int32]
+    diameter: NDArray[np.float32]
     life: NDArray[np.int16]
     rank: NDArray[np.float32]
 
 
-def prepare_network(graph: VesselGraph, flow: Flow, *, speed: NDArray[np.float64]) -> BubbleNetwork:
+def prepare_network(
+    graph: VesselGraph, flow: Flow, *, speed: NDArray[np.float64], bubble_radius: float = 0.0
+) -> BubbleNetwork:
     """Orient the vessels along the flow and tabulate what bubbles need.
 
-    Edges without flow are left out, so no bubble starts in or enters a dead end.
+    Edges without flow are left out, so no bubble starts in or enters a dead end; nor does it enter a vessel that is no
+    wider than itself, and where no other leads on it leaves the network.
 
     Parameters
     ----------
@@ -107,19 +119,29 @@ def prepare_network(graph: VesselGraph, flow: Flow, *, speed: NDArray[np.float64
         From `solve_flow` of the same graph.
     speed : (E,) float64
         On the axis of every edge, m/s; see `ulmpipe.flow.velocity`.
+    bubble_radius : float
+        Of all bubbles, m, to be compared with native radii; it keeps their centres off the wall.
 
     Returns
     -------
     BubbleNetwork
+
+    Raises
+    ------
+    InputError
+        If the radius is negative, or no bubble that size can come in.
     """
-    edge = np.flatnonzero(flow.edge_flow)
+    if not bubble_radius >= 0:
+        raise InputError(f"bubble_radius is {bubble_radius} m, expected 0 or more")
+    dilated_bubble = bubble_radius * graph.dilation
+    edge = np.flatnonzero((flow.edge_flow != 0) & (edge_radius(graph) > dilated_bubble))
     strength = np.abs(flow.edge_flow[edge])
     forward = flow.edge_flow[edge] > 0
     tail, head = np.where(forward[:, None], graph.edges[edge], graph.edges[edge, ::-1]).T
     along = graph.positions[head] - graph.positions[tail]
     length = edge_lengths(graph)[edge]
     radius = edge_radius(graph)[edge]
-    volume = np.pi * radius**2 * length
+    volume = np.pi * (radius - dilated_bubble) ** 2 * length
 
     n_nodes = len(graph.positions)
     out_edge = np.argsort(tail, kind="stable")
@@ -134,7 +156,12 @@ def prepare_network(graph: VesselGraph, flow: Flow, *, speed: NDArray[np.float64
 
     entering = np.maximum(flow.boundary_flow, 0.0)[tail] * strength / leaving[tail]
     inlet_edge = np.flatnonzero(entering)
+    if not inlet_edge.size:
+        raise InputError(
+            f"bubble_radius is {bubble_radius} m, and every vessel where blood enters is narrower; expected less"
+        )
     end_tangent = _node_tangent(n_nodes, tail, head, along, radius)
+    end_reach = np.maximum(np.stack([graph.radius[tail], graph.radius[head]], axis=1) - dilated_bubble, 0.0)
     return BubbleNetwork(
         edge=edge.astype(np.int32),
         start=np.ascontiguousarray(graph.positions[tail]),
@@ -142,7 +169,9 @@ def prepare_network(graph: VesselGraph, flow: Flow, *, speed: NDArray[np.float64
         length=length,
         volume=volume,
         speed=np.asarray(speed, dtype=np.float64)[edge],
-        end_radius=np.stack([graph.radius[tail], graph.radius[head]], axis=1),
+        diameter=(2 * radius / graph.dilation).astype(np.float32),
+        reach=1.0 - dilated_bubble / radius,
+        end_reach=end_reach,
         end_tangent=np.stack([end_tangent[tail], end_tangent[head]], axis=1),
         downstream=head.astype(np.int64),
         out_first=out_first.astype(np.int64),
@@ -159,13 +188,14 @@ def simulate_bubbles(
     *,
     n_bubbles: int,
     event_times: NDArray[np.float64],
+    profile_exponent: float,
     wall_floor: float,
     rng: np.random.Generator,
 ) -> Bubbles:
     """Move a constant number of bubbles through the network.
 
     At the first event bubbles are uniform over the volume of the vessels that carry flow. Each keeps its
-    relative distance r/R from the axis and moves at ``speed · max(1 − r²/R², wall_floor)``; at a node it
+    relative distance r/R from the axis and moves at ``speed · max(1 − (r/R)ⁿ, wall_floor)``; at a node it
     takes an outgoing edge with a probability proportional to the flow. One that leaves re-enters at once at
     an inlet drawn by inflow, with a new lateral position drawn in proportion to the speed there (which is
     what a uniform concentration upstream brings in).
@@ -182,8 +212,10 @@ def simulate_bubbles(
         How many at any time.
     event_times : (event,) float64
         Not decreasing, in s.
+    profile_exponent : float
+        n, above 0: 2 is a parabola (the paper), more is blunter, as blood is.
     wall_floor : float
-        Least value of 1 − r²/R² in [0, 1]; with 0 a bubble at the wall never moves (paper: 0, the lab's code:
+        Least value of 1 − (r/R)ⁿ in [0, 1]; with 0 a bubble at the wall never moves (paper: 0, the lab's code:
         0.3).
     rng : numpy.random.Generator
         Gives every bubble the seed of a stream of its own.
@@ -195,10 +227,12 @@ def simulate_bubbles(
     Raises
     ------
     InputError
-        If `n_bubbles` is negative, `wall_floor` is not in [0, 1] or time runs backwards.
+        If `n_bubbles` is negative, `profile_exponent` not positive, `wall_floor` not in [0, 1], or time runs backwards.
     """
     if n_bubbles < 0:
         raise InputError(f"n_bubbles is {n_bubbles}, expected 0 or more")
+    if not profile_exponent > 0:
+        raise InputError(f"profile_exponent is {profile_exponent}, expected a number above 0")
     if not 0 <= wall_floor <= 1:
         raise InputError(f"wall_floor is {wall_floor}, expected a number from 0 to 1")
     times = np.ascontiguousarray(event_times, dtype=np.float64)
@@ -208,8 +242,12 @@ def simulate_bubbles(
         )
     seeds = rng.integers(0, 2**64, size=n_bubbles, dtype=np.uint64)
     rank = rng.random(n_bubbles, dtype=np.float32)
-    position, velocity, vessel, life = _move_bubbles(seeds, times, float(wall_floor), network)
-    return Bubbles(position=position, velocity=velocity, vessel=vessel, life=life, rank=rank)
+    position, velocity, vessel, diameter, life = _move_bubbles(
+        seeds, times, float(profile_exponent), float(wall_floor), network
+    )
+    return Bubbles(
+        position=position, velocity=velocity, vessel=vessel, diameter=diameter, life=life, rank=rank
+    )
 
 
 def _cumulative(weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -308,25 +346,33 @@ def _next_edge(node: int, network: Any, state: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _move_bubbles(seeds: Any, times: Any, wall_floor: float, network: Any) -> Any:
-    """Position, velocity, vessel and life of every bubble at every event."""
+def _profile(q: float, reach: float, exponent: float, floor: float) -> float:
+    """Speed over that on the axis, q being the squared distance from it as a share of what the centre can reach."""
+    squared = q * reach * reach
+    return max(1.0 - (squared if exponent == 2.0 else squared ** (0.5 * exponent)), floor)
+
+
+@njit(nogil=True, cache=True)
+def _move_bubbles(seeds: Any, times: Any, exponent: float, floor: float, network: Any) -> Any:
+    """Position, velocity, vessel, its diameter and life of every bubble at every event."""
     length, speed, end_tangent = network.length, network.speed, network.end_tangent
     n_events, n_bubbles = len(times), len(seeds)
     position = np.empty((n_events, n_bubbles, 3), np.float32)
     velocity = np.empty((n_events, n_bubbles, 3), np.float32)
     vessel = np.empty((n_events, n_bubbles), np.int32)
+    diameter = np.empty((n_events, n_bubbles), np.float32)
     life = np.empty((n_events, n_bubbles), np.int16)
     state = np.empty(1, np.uint64)
-    upstream = np.empty(3)  # lateral offset in radii at the two ends of the edge
+    upstream = np.empty(3)  # lateral offset at the two ends of the edge, as a share of the reach there
     downstream = np.empty(3)
     for bubble in range(n_bubbles):
         state[0] = seeds[bubble]
         here = _draw(network.start_cumulative, state)
         distance = _uniform(state) * length[here]
-        q = _uniform(state)  # (r/R)², uniform over the cross-section
+        q = _uniform(state)  # uniform over the cross-section
         _lateral_vector(end_tangent[here, 0], q, state, upstream)
         _transport(upstream, end_tangent[here], downstream)
-        profile = max(1.0 - q, wall_floor)
+        profile = _profile(q, network.reach[here], exponent, floor)
         n_lives = 0
         for event in range(n_events):
             remaining = times[event] - times[event - 1] if event > 0 else 0.0
@@ -338,22 +384,23 @@ def _move_bubbles(seeds: Any, times: Any, wall_floor: float, network: Any) -> An
                     n_lives += 1
                     here = network.inlet_edge[_draw(network.inlet_cumulative, state)]
                     q = _uniform(state)
-                    while _uniform(state) >= max(1.0 - q, wall_floor):
+                    while _uniform(state) >= _profile(q, network.reach[here], exponent, floor):
                         q = _uniform(state)
-                    profile = max(1.0 - q, wall_floor)
                     _lateral_vector(end_tangent[here, 0], q, state, upstream)
                 else:
                     upstream[:] = downstream
+                profile = _profile(q, network.reach[here], exponent, floor)
                 _transport(upstream, end_tangent[here], downstream)
             distance += speed[here] * profile * remaining
             fraction = distance / length[here]
             rate = speed[here] * profile / length[here]
             for axis in range(3):
-                before = network.end_radius[here, 0] * upstream[axis]
-                after = network.end_radius[here, 1] * downstream[axis]
+                before = network.end_reach[here, 0] * upstream[axis]
+                after = network.end_reach[here, 1] * downstream[axis]
                 way = network.along[here, axis] + after - before
                 position[event, bubble, axis] = network.start[here, axis] + before + fraction * way
                 velocity[event, bubble, axis] = rate * way
             vessel[event, bubble] = network.edge[here]
+            diameter[event, bubble] = network.diameter[here]
             life[event, bubble] = n_lives
-    return position, velocity, vessel, life
+    return position, velocity, vessel, diameter, life

@@ -83,12 +83,12 @@ def speed_by_table(graph: VesselGraph, table: Sequence[Sequence[float]]) -> NDAr
 
 
 def speed_by_flow(
-    graph: VesselGraph, flow: Flow, *, perfusion: float, tissue_volume: float
+    graph: VesselGraph, flow: Flow, *, perfusion: float, tissue_volume: float, profile_exponent: float
 ) -> NDArray[np.float64]:
     """Centreline speed of every edge, (E,) m/s, of the solved flow scaled to a perfusion.
 
-    All blood that enters is `perfusion · tissue_volume`; the centre of a parabolic profile moves at twice the mean
-    speed, flow over cross-section.
+    All blood that enters is `perfusion · tissue_volume`; the centre of a profile 1 − (r/R)ⁿ moves at (n + 2)/n times
+    the mean speed, flow over cross-section.
 
     Parameters
     ----------
@@ -99,18 +99,25 @@ def speed_by_flow(
         Blood volume per tissue volume and time, 1/s (100 ml per 100 ml and minute are 1/60 s⁻¹).
     tissue_volume : float
         That the graph supplies, m³, at its native scale.
+    profile_exponent : float
+        n; 2 is a parabola.
 
     Raises
     ------
     InputError
         A number that is not positive.
     """
-    for name, value in (("perfusion", perfusion), ("tissue volume", tissue_volume)):
+    for name, value in (
+        ("perfusion", perfusion),
+        ("tissue volume", tissue_volume),
+        ("profile exponent", profile_exponent),
+    ):
         if not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}, expected a positive number")
     entering = flow.boundary_flow[flow.inlets].sum()
     scaled = np.abs(flow.edge_flow) / entering * perfusion * tissue_volume
-    return np.asarray(2 * scaled / (np.pi * (edge_radius(graph) / graph.dilation) ** 2))
+    of_centre = (profile_exponent + 2) / profile_exponent
+    return np.asarray(of_centre * scaled / (np.pi * (edge_radius(graph) / graph.dilation) ** 2))
 
 
 def pulsatile_time(

@@ -26,12 +26,18 @@ def network_of(parameters: Parameters, graph: VesselGraph) -> BubbleNetwork:
     flow = solve_flow(graph, haematocrit=section["haematocrit"])
     if section["speed"] == "flow":
         tissue_volume = (parameters["side"] / graph.dilation) ** 3
-        speed = speed_by_flow(graph, flow, perfusion=section["perfusion"], tissue_volume=tissue_volume)
+        speed = speed_by_flow(
+            graph,
+            flow,
+            perfusion=section["perfusion"],
+            tissue_volume=tissue_volume,
+            profile_exponent=section["profile_exponent"],
+        )
     elif section["speed"] == "table":
         speed = speed_by_table(graph, section["velocity_table"])
     else:
         speed = speed_by_law(graph, VelocityLaw(**section["velocity_law"]))
-    return prepare_network(graph, flow, speed=speed)
+    return prepare_network(graph, flow, speed=speed, bubble_radius=section["bubble_radius"])
 
 
 def count_bubbles(parameters: Parameters, block: int) -> int:
@@ -52,6 +58,7 @@ def draw_bubbles(parameters: Parameters, network: BubbleNetwork, block: int) -> 
         network,
         n_bubbles=count_bubbles(parameters, block),
         event_times=steady_time,
+        profile_exponent=parameters["flow"]["profile_exponent"],
         wall_floor=parameters["flow"]["wall_floor"],
         rng=generator(*own),
     )
@@ -62,9 +69,8 @@ def read_bubbles(store: Any, block: int, *, concentration_per_mm3: float) -> Bub
     """Bubbles of one stored block, cut by rank to a concentration."""
     rank = read_block(store["rank"], block)
     kept = _kept(store, rank, concentration_per_mm3)
-    columns = {
-        name: read_block(store[name], block)[:, kept] for name in ("position", "velocity", "vessel", "life")
-    }
+    names = ("position", "velocity", "vessel", "diameter", "life")
+    columns = {name: read_block(store[name], block)[:, kept] for name in names}
     return Bubbles(rank=rank[kept], **columns)
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmpipe.flow.haemodynamics import edge_radius
-from ulmpipe.io.graph_store import load_graph
 from ulmpipe.io.stores import complete_or_absent, open_store, read_block
 from ulmpipe.stages._parameters import Parameters, event_times
 
@@ -20,21 +18,18 @@ COLUMNS = (
 DECIMALS = 4
 
 
-def run(parameters: Parameters, *, graph: Path, trajectories: Path, table: Path) -> None:
+def run(parameters: Parameters, *, trajectories: Path, table: Path) -> None:
     """Write a row for each bubble and frame, at the frame's middle plane wave, ordered by track and frame.
 
     A bubble that leaves ends its track, and the one that takes its place begins another. The first five columns are
     those of a track in napari. Places are of the dilated graph; the diameter is the vessel's native one.
     """
-    store = open_store(trajectories, "position", "velocity", "vessel", "life")
-    network = load_graph(graph)
-    diameter = 2e6 * edge_radius(network) / network.dilation
+    names = ("position", "velocity", "vessel", "diameter", "life")
+    store = open_store(trajectories, *names)
     times = event_times(parameters)
     n_angles = times.shape[1]
     middle = slice(n_angles // 2, None, n_angles)
-    position, velocity, vessel, life = (
-        read_block(store[name], 0)[middle] for name in ("position", "velocity", "vessel", "life")
-    )
+    position, velocity, vessel, diameter, life = (read_block(store[name], 0)[middle] for name in names)
     rows = []
     n_tracks = 0
     for bubble in np.flatnonzero(vessel[0] >= 0):
@@ -43,7 +38,6 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, table: Path)
         n_tracks = int(track[-1]) + 1
         backwards = (slice(None), bubble, slice(None, None, -1))  # z, y, x
         place, speed = 1e6 * position[backwards].astype(float), 1e3 * velocity[backwards].astype(float)
-        within = vessel[:, bubble]
         for frame in range(len(times)):
             rows.append(
                 [
@@ -53,8 +47,8 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, table: Path)
                     round(float(times[frame, n_angles // 2]), 9),
                     *np.round(speed[frame], DECIMALS).tolist(),
                     round(float(np.linalg.norm(speed[frame])), DECIMALS),
-                    int(within[frame]),
-                    round(float(diameter[within[frame]]), DECIMALS),
+                    int(vessel[frame, bubble]),
+                    round(1e6 * float(diameter[frame, bubble]), DECIMALS),
                 ]
             )
     with complete_or_absent(table) as temporary, temporary.open("w", newline="") as file:

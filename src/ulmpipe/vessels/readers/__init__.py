@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ulmpipe.errors import InputError
 from ulmpipe.vessels.graph import UNKNOWN, VesselGraph, check_graph, merge_same_place, node_degrees
 from ulmpipe.vessels.readers.attributed import read_graphml, read_pajek
-from ulmpipe.vessels.readers.raw import RawGraph, radius_at_nodes
+from ulmpipe.vessels.readers.raw import RawGraph, radius_at_nodes, without_lone_nodes
 from ulmpipe.vessels.readers.secomb import looks_like_secomb, read_secomb
 from ulmpipe.vessels.readers.swc import looks_like_swc, read_swc
 from ulmpipe.vessels.readers.tables import looks_like_table, read_tables
@@ -46,7 +46,8 @@ def read_graph(
     """Read a vessel graph.
 
     Every open end becomes a boundary node: the vessel goes on where the file does not. Nodes at the same place are
-    merged. Where radii belong to edges, each edge gets two inner nodes that have its radius.
+    merged, nodes without an edge left out. Where radii belong to edges, each edge gets two inner nodes that have its
+    radius.
 
     Parameters
     ----------
@@ -84,13 +85,10 @@ def read_graph(
         raw = read_tables(path, None if edges is None else Path(edges), index_base)
     else:
         raw = READERS[name](path)
-    if (
-        len(raw.edges)
-        and raw.edges.min() >= 0
-        and raw.edges.max() < len(raw.positions)
-        and raw.radius is None
-    ):
-        raw = radius_at_nodes(raw)
+    if len(raw.edges) and raw.edges.min() >= 0 and raw.edges.max() < len(raw.positions):
+        raw = without_lone_nodes(raw)
+        if raw.radius is None:
+            raw = radius_at_nodes(raw, str(path))
     n_nodes = len(raw.positions)
     radius = np.full(n_nodes, np.nan) if raw.radius is None else raw.radius
     types = raw.vessel_type
@@ -137,7 +135,7 @@ def guess_format(path: Path) -> str:
         "tpm": beginning.startswith(b"MATLAB") or ending == ".mat",
         "graphml": "<graphml" in text,
         "vtk": "<VTKFile" in text or text.startswith("# vtk DataFile"),
-        "pajek": is_text and text.lstrip().lower().startswith("*vertices"),
+        "pajek": is_text and text.lstrip().lower().startswith(("*vertices", "*network")),
         "secomb": is_text and looks_like_secomb(text),
         "csv": is_text and looks_like_table(beginning),
         "swc": is_text and (ending == ".swc" or looks_like_swc(beginning)),

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+from ulmpipe.vessels.graph import ARTERY, CAPILLARY, VEIN
 from ulmpipe.vessels.readers.raw import RawGraph, numbers, radius_among
 
 _PLACES = (("x", "y", "z"), ("pos_x", "pos_y", "pos_z"), ("X", "Y", "Z"))
 _TRIPLES = ("pos", "position", "positions", "coords", "coordinates")
 _TYPES = ("vessel_type", "type")
+_VASCGRAPH_TYPES = {"1": ARTERY, "2": VEIN, "3": CAPILLARY}
 
 
 def read_graphml(path: Path) -> RawGraph:
@@ -29,13 +31,21 @@ def read_graphml(path: Path) -> RawGraph:
 
 
 def read_pajek(path: Path) -> RawGraph:
-    """Read ``pos "[x y z]"`` and ``r`` (or ``d``) behind the shape of each vertex."""
+    """Read ``pos "[x y z]"``, ``r`` and ``type`` behind the shape of each vertex, as VascGraph means them.
+
+    Its ``d`` is the distance to the wall, which is a radius, and of its types 2 is a vein, 3 a capillary.
+    """
     import networkx
 
     try:
         graph = networkx.read_pajek(path)
     except Exception as error:
         raise InputError(f"{path}: cannot be read as Pajek ({' '.join(str(error).split())})") from None
+    for _, attributes in graph.nodes(data=True):
+        if "d" in attributes:
+            attributes.setdefault("r", attributes.pop("d"))
+        if attributes.get("type") in _VASCGRAPH_TYPES:
+            attributes["type"] = _VASCGRAPH_TYPES[attributes["type"]]
     return _from_attributes(graph, path)
 
 

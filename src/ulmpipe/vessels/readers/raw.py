@@ -64,7 +64,8 @@ def numbers(values: list[Any], source: str, field: str) -> NDArray[np.float64]:
     found = np.empty(len(values))
     for row, value in enumerate(values):
         try:
-            found[row] = float(value)
+            # VascGraph writes some numbers as arrays of one
+            found[row] = float(value.strip("[] ") if isinstance(value, str) else value)
         except (TypeError, ValueError):
             raise InputError(f"{source}: {field} {row} is {value!r}, a number was expected") from None
     return found
@@ -93,18 +94,47 @@ def zero_based(
     return edges - (index_base or 0)
 
 
-def radius_at_nodes(raw: RawGraph) -> RawGraph:
+def without_lone_nodes(raw: RawGraph) -> RawGraph:
+    """Drop nodes without an edge and edges from a node to itself: neither is a vessel."""
+    between = raw.edges[:, 0] != raw.edges[:, 1]
+    edges = raw.edges[between]
+    kept = np.zeros(len(raw.positions), bool)
+    kept[edges] = True
+    if kept.all() and between.all():
+        return raw
+    return RawGraph(
+        positions=raw.positions[kept],
+        edges=(np.cumsum(kept) - 1)[edges],
+        radius=None if raw.radius is None else raw.radius[kept],
+        edge_radius=None if raw.edge_radius is None else raw.edge_radius[between],
+        vessel_type=None if raw.vessel_type is None else raw.vessel_type[kept],
+    )
+
+
+def radius_at_nodes(raw: RawGraph, source: str) -> RawGraph:
     """Move the radii of edges to nodes: each edge gets two inner nodes that have its radius.
 
-    They lie as far from its ends as it is wide, a third of its length at most; a node at an end has the mean radius of
-    its edges.
+    They lie as far from its ends as it is wide, a third of its length at most, and a little less for each further edge
+    between the same two nodes, so that both stay; a node at an end has the mean radius of its edges.
+
+    Raises
+    ------
+    InputError
+        An edge whose radius is no positive number.
     """
     assert raw.edge_radius is not None
+    wrong = ~(np.isfinite(raw.edge_radius) & (raw.edge_radius > 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            f"{source}: radius of edge {row} is {raw.edge_radius[row]:g}, a positive number was expected"
+        )
     n_nodes, n_edges = len(raw.positions), len(raw.edges)
     start, end = raw.positions[raw.edges[:, 0]], raw.positions[raw.edges[:, 1]]
     length = np.linalg.norm(end - start, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(length > 0, np.minimum(2 * raw.edge_radius / length, 1 / 3), 1 / 3)[:, None]
+        share = np.where(length > 0, np.minimum(2 * raw.edge_radius / length, 1 / 3), 1 / 3)
+    share = (share * 0.9 ** _number_among_parallel(raw.edges))[:, None]
     degree = np.bincount(raw.edges.ravel(), minlength=n_nodes)
     total = np.bincount(raw.edges.ravel(), weights=np.repeat(raw.edge_radius, 2), minlength=n_nodes)
     first = n_nodes + np.arange(n_edges)
@@ -123,3 +153,15 @@ def radius_at_nodes(raw: RawGraph) -> RawGraph:
         if types is None
         else np.concatenate([types, types[raw.edges[:, 0]], types[raw.edges[:, 1]]]),
     )
+
+
+def _number_among_parallel(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many edges before each join the same two nodes."""
+    pairs = np.sort(edges, axis=1)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))  # stable
+    is_first = np.ones(len(edges), bool)
+    is_first[1:] = (np.diff(pairs[order], axis=0) != 0).any(axis=1)
+    place = np.arange(len(edges))
+    number = np.empty(len(edges), np.int64)
+    number[order] = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    return number

@@ -17,6 +17,7 @@ _ENDS = (
     ("source", "target"),
     ("node1id", "node2id"),
     ("node1", "node2"),
+    ("vertex_1", "vertex_2"),
     ("n1", "n2"),
     ("from", "to"),
     ("start", "end"),

@@ -20,7 +20,7 @@ def read_vtk(path: Path) -> RawGraph:
         ) from None
     try:
         mesh = pyvista.read(path)
-        mesh = mesh if isinstance(mesh, pyvista.PolyData) else mesh.extract_geometry()
+        mesh = mesh if isinstance(mesh, pyvista.PolyData) else mesh.extract_surface(algorithm=None)
         cells, points = np.asarray(mesh.lines), np.asarray(mesh.points, dtype=np.float64)
     except Exception as error:  # VTK's readers raise many kinds
         raise InputError(f"{path}: cannot be read as VTK ({' '.join(str(error).split())})") from None
@@ -37,10 +37,11 @@ def read_vtk(path: Path) -> RawGraph:
     radius = radius_among(dict(mesh.point_data.items()))
     if radius is not None:
         return RawGraph(points, edges, radius=radius)
+    # VTK counts the cells that are points before the lines
     of_lines = radius_among(dict(mesh.cell_data.items()))
     if of_lines is None:
         raise InputError(
             f"{path}: radius or diameter is missing, points have {', '.join(mesh.point_data) or 'nothing'}, "
             f"lines {', '.join(mesh.cell_data) or 'nothing'}; an array named radius or diameter was expected"
         )
-    return RawGraph(points, edges, edge_radius=of_lines[np.array(line_of_pair)])
+    return RawGraph(points, edges, edge_radius=of_lines[mesh.n_verts + np.array(line_of_pair)])
