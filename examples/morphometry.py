@@ -19,6 +19,7 @@ from scipy.stats import ks_2samp
 from ulmpipe.randomness import generator
 from ulmpipe.vessels import VesselGraph, clean_graph, cut_cube, read_graph, synthetic_cortex
 from ulmpipe.vessels.branches import branches
+from ulmpipe.vessels.graph import node_degrees
 
 CUBE = 0.5e-3
 STEP = 2e-6  # m of vessel for which a diameter counts once
@@ -26,7 +27,9 @@ Measures = dict[str, NDArray[np.float64]]
 
 
 def measures(graph: VesselGraph) -> Measures:
-    """Of every branch its length (µm) and tortuosity, and diameters (µm) as often as there is vessel of them."""
+    """Of every branch its length (µm) and tortuosity, diameters (µm) as often as there is vessel of them, and how many
+    vessels meet at each branching.
+    """
     length, tortuosity, diameter = [], [], []
     for chain in branches(graph):
         points = graph.positions[chain]
@@ -37,10 +40,12 @@ def measures(graph: VesselGraph) -> Measures:
             tortuosity.append(steps.sum() / chord)
         wide = 1e6 * (graph.radius[chain[1:]] + graph.radius[chain[:-1]])
         diameter.append(np.repeat(wide, np.maximum(1, np.rint(steps / STEP).astype(int))))
+    degree = node_degrees(graph)
     return {
         "branch length (µm)": np.array(length),
         "tortuosity": np.array(tortuosity),
         "diameter (µm), by length": np.concatenate(diameter),
+        "vessels at a branching": degree[degree > 2].astype(float),
     }
 
 
@@ -59,8 +64,8 @@ def draw(real: list[Measures], synthetic: list[Measures], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    edges = (np.linspace(0, 250, 51), np.linspace(1, 2, 41), np.linspace(0, 40, 41))
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.4), layout="constrained")
+    edges = (np.linspace(0, 300, 31), np.linspace(1, 2.5, 31), np.linspace(0, 40, 41), np.arange(2.5, 8))
     for axis, name, bins in zip(axes, real[0], edges, strict=True):
         for colour, label, some in (("0.6", "real", real), ("#b03060", "synthetic", synthetic)):
             for number, each in enumerate(some):
@@ -72,8 +77,9 @@ def draw(real: list[Measures], synthetic: list[Measures], path: Path) -> None:
                     color=colour,
                     label=label if number == 0 else None,
                 )
-        axis.set(xlabel=name, xlim=(bins[0], bins[-1]), yticks=[])
-        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.set(xlabel=name, xlim=(bins[0], bins[-1]), yscale="log")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("probability density")
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=110)
 

@@ -14,6 +14,11 @@ class CortexStatistics:
     cell_size : float
         Mean distance between the centres of the tissue cells whose edges are capillaries, metres. Sets the
         length density, which falls with its square.
+    missing_capillaries : float
+        Share of the cells' edges that are left out at random; the rest join into longer branches.
+    individual_spread : float
+        Standard deviation of the logarithm of cell size and capillary diameter from one network to the next;
+        twice that of the tortuosity.
     capillary_diameter, capillary_diameter_spread : float
         Median, metres, and standard deviation of the logarithm of the diameter from capillary to capillary.
     arteriole_density, venule_density : float
@@ -38,7 +43,9 @@ class CortexStatistics:
         Greatest distance between nodes, metres.
     """
 
-    cell_size: float = 70e-6
+    cell_size: float = 59e-6
+    missing_capillaries: float = 0.55
+    individual_spread: float = 0.07
     capillary_diameter: float = 5.6e-6
     capillary_diameter_spread: float = 0.18
     arteriole_density: float = 10e6
@@ -50,6 +57,6 @@ class CortexStatistics:
     side_branch_diameter: tuple[float, float] = (8e-6, 18e-6)
     side_branches: int = 3
     side_branch_spacing: float = 50e-6
-    tortuosity: float = 7e-6
+    tortuosity: float = 6e-6
     tortuosity_length: float = 20e-6
     node_spacing: float = 5e-6

@@ -36,7 +36,7 @@ def smooth_vessels(
     vessel_type[edges.ravel()[by_radius]] = np.repeat(mesh.edge_type[piece_of], 2)[by_radius]
 
     free = (np.bincount(edges.ravel(), minlength=n_nodes) > 1)[:, None]
-    n_steps = round((statistics.cell_size / 5 / statistics.node_spacing) ** 2)
+    n_steps = round((statistics.cell_size / 3.5 / statistics.node_spacing) ** 2)
     for _ in range(max(n_steps, 1)):
         positions = np.where(
             free, 0.5 * positions + 0.5 * (neighbours @ positions) / total[:, None], positions

@@ -10,6 +10,8 @@ II-B).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Voronoi, cKDTree
@@ -50,17 +52,28 @@ def synthetic_cortex(
     VesselGraph
         One component, with loops; boundary nodes where vessels cross the faces.
     """
-    statistics = CortexStatistics() if statistics is None else statistics
+    statistics = _of_one_animal(rng, CortexStatistics() if statistics is None else statistics)
     # Trees grow in a larger box, so that vessels cross the faces of the cube as they would those of a sample.
     half = side / 2 + statistics.cell_size
     points, candidates = _voronoi_edges(rng, half, statistics.cell_size)
     trunks = _place_trunks(rng, side, half, statistics)
     mesh = join_trunks_to_mesh(rng, points, candidates, trunks, side=side, statistics=statistics)
-    mesh = _prune_to_bifurcations(rng, mesh)
+    mesh = _thin_out(rng, _prune_to_bifurcations(rng, mesh), share=statistics.missing_capillaries)
     graph = smooth_vessels(rng, mesh, half, statistics)
     graph = drop_dead_ends(cut_cube(graph, side=side, center=np.zeros(3)))
     check_graph(graph, source="synthetic cortex")
     return graph
+
+
+def _of_one_animal(rng: np.random.Generator, statistics: CortexStatistics) -> CortexStatistics:
+    """The same statistics with the figures of one network, which differs from the next."""
+    factor = np.exp(statistics.individual_spread * np.clip(rng.standard_normal(3), -1.5, 1.5))
+    return replace(
+        statistics,
+        cell_size=statistics.cell_size * float(factor[0]),
+        capillary_diameter=statistics.capillary_diameter * float(factor[1]),
+        tortuosity=statistics.tortuosity * float(factor[2]) ** 2,
+    )
 
 
 def _voronoi_edges(rng: np.random.Generator, half: float, cell_size: float) -> tuple[_Floats, _Integers]:
@@ -123,11 +136,25 @@ def _prune_to_bifurcations(rng: np.random.Generator, mesh: Mesh) -> Mesh:
     length = np.linalg.norm(mesh.positions[edges[:, 0]] - mesh.positions[edges[:, 1]], axis=1)
     order = np.argsort(length * rng.uniform(0.5, 1.5, len(edges)))
     kept = np.ones(len(edges), dtype=bool)
-    for least in (4, 3):  # first edges between two crowded branchings, then those with one crowded end
+    # first edges between two crowded branchings, then those with one crowded end, even if they leave a dead end
+    for least in (4, 3, 2):
         for edge in order:
             one, other = edges[edge]
             low, high = sorted((degree[one], degree[other]))
             if kept[edge] and mesh.radius[edge] == 0 and low >= least and high > 3:
                 kept[edge] = False
                 degree[[one, other]] -= 1
+    return Mesh(mesh.positions, edges[kept], mesh.radius[kept], mesh.edge_type[kept])
+
+
+def _thin_out(rng: np.random.Generator, mesh: Mesh, *, share: float) -> Mesh:
+    """Drop a random share of the capillaries between branchings, so that some branches are long."""
+    edges = mesh.edges
+    degree = np.bincount(edges.ravel(), minlength=len(mesh.positions))
+    kept = np.ones(len(edges), dtype=bool)
+    for edge in rng.permutation(len(edges))[: round(share * len(edges))]:
+        one, other = edges[edge]
+        if mesh.radius[edge] == 0 and degree[one] > 2 and degree[other] > 2:  # no dead end is made
+            kept[edge] = False
+            degree[[one, other]] -= 1
     return Mesh(mesh.positions, edges[kept], mesh.radius[kept], mesh.edge_type[kept])
