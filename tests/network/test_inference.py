@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from ulmpipe.network import (
     load_weights,
     save_weights,
 )
+from ulmpipe.network.complex_valued import complex_light
+from ulmpipe.network.light import RealFront
 
 
 def _trained_like(network: nn.Module) -> nn.Module:
@@ -54,9 +57,10 @@ class _Magnify(nn.Module):
         return nn.functional.interpolate(mean, scale_factor=8.0, mode="nearest")
 
 
+@pytest.mark.parametrize("make", [Light, complex_light])
 @pytest.mark.parametrize("tile", [8, 20, 36])
-def test_tiles_give_what_the_whole_field_gives(tile: int) -> None:
-    network = _trained_like(Light())
+def test_tiles_give_what_the_whole_field_gives(tile: int, make: Callable[[], nn.Module]) -> None:
+    network = _trained_like(make())
     field = _field(64, 36, 28)
     whole = infer_field(network, field, precision="float32")
     assert whole.std() > 1e-3
@@ -153,7 +157,7 @@ def test_weights_and_metadata_come_back(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    save_weights(Light(n_blocks=1), path, metadata={})
+    save_weights(Light(RealFront(n_blocks=1)), path, metadata={})
     with pytest.raises(InputError, match="another network"):
         load_weights(Light(), path)
     path.write_bytes(path.read_bytes()[:1000])

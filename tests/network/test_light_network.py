@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -9,14 +12,20 @@ from torch.nn import functional
 from ulmpipe.errors import InputError
 from ulmpipe.network import Light, build_network
 from ulmpipe.network import light as module
+from ulmpipe.network.complex_valued import ComplexFront, _ComplexConvolution, complex_light
+
+BOTH = pytest.mark.parametrize("make", [Light, complex_light])
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("n_frames", "height", "width"), [(512, 8, 8), (400, 8, 12), (16, 4, 4), (48, 12, 4)]
 )
-def test_any_multiple_of_16_frames_and_4_pixels_works(n_frames: int, height: int, width: int) -> None:
+def test_any_multiple_of_16_frames_and_4_pixels_works(
+    make: Callable[[], Light], n_frames: int, height: int, width: int
+) -> None:
     with torch.inference_mode():
-        logits = Light().eval()(torch.randn(2, 2, n_frames, height, width))
+        logits = make().eval()(torch.randn(2, 2, n_frames, height, width))
     assert logits.shape == (2, 1, 8 * height, 8 * width)
     assert torch.isfinite(logits).all()
 
@@ -30,10 +39,10 @@ def test_enlarging_is_a_pixel_shuffle_with_reordered_channels() -> None:
 
 def test_the_view_over_time_is_undone_without_a_copy() -> None:
     maps = torch.randn(6, 5, 4, 8).contiguous(memory_format=torch.channels_last)
-    view = module._over_time(maps, 3)
+    view = module.over_time(maps, 3)
     assert view.shape == (2, 5, 3, 32)
     assert view.data_ptr() == maps.data_ptr()
-    back = module._over_image(view, 4)
+    back = module.over_image(view, 4)
     assert back.data_ptr() == maps.data_ptr()
     torch.testing.assert_close(back, maps)
 
@@ -41,18 +50,19 @@ def test_the_view_over_time_is_undone_without_a_copy() -> None:
 def test_a_moment_is_at_its_time_in_the_view_over_time() -> None:
     maps = torch.zeros(6, 1, 4, 8)
     maps[3 + 2, 0, 1, 6] = 1.0  # second block, third window, pixel (1, 6)
-    assert module._over_time(maps, 3)[1, 0, 2, 8 + 6] == 1.0
+    assert module.over_time(maps, 3)[1, 0, 2, 8 + 6] == 1.0
 
 
 def test_time_is_continued_by_its_mirror_image() -> None:
     maps = torch.arange(6.0).reshape(6, 1, 1, 1)  # two blocks of three windows
-    longer, n_windows = module._mirror_to_multiple(maps, 3, 4)
+    longer, n_windows = module.mirror_to_multiple(maps, 3, 4)
     assert n_windows == 4
     assert longer.flatten().tolist() == [0, 1, 2, 2, 3, 4, 5, 5]
 
 
-def test_nothing_beyond_the_halo_changes_an_output_pixel() -> None:
-    network = Light().eval()
+@BOTH
+def test_nothing_beyond_the_halo_changes_an_output_pixel(make: Callable[[], Light]) -> None:
+    network = make().eval()
     size = 2 * network.halo + 12
     correlation = torch.randn(1, 2, 128, 4, size)
     changed = correlation.clone()
@@ -65,8 +75,9 @@ def test_nothing_beyond_the_halo_changes_an_output_pixel() -> None:
     assert reached[size // 2]
 
 
-def test_every_parameter_receives_a_gradient() -> None:
-    network = Light()
+@BOTH
+def test_every_parameter_receives_a_gradient(make: Callable[[], Light]) -> None:
+    network = make()
     network(torch.randn(2, 2, 128, 8, 8)).square().mean().backward()
     dead = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert dead == []
@@ -74,12 +85,43 @@ def test_every_parameter_receives_a_gradient() -> None:
 
 def test_the_first_weights_depend_on_the_seed_alone() -> None:
     first, again, other = (
-        build_network("light", seed=seed).state_dict()["stem.weight"] for seed in (1, 1, 2)
+        build_network("light", seed=seed).state_dict()["front.stem.weight"] for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_an_unknown_network_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"resnet.*expected one of light, paper"):
+    with pytest.raises(InputError, match=r"resnet.*expected one of light, complex, paper"):
         build_network("resnet", seed=0)
+
+
+def test_a_complex_convolution_multiplies_complex_numbers() -> None:
+    layer = _ComplexConvolution(2, 3, (1, 1))
+    maps = torch.randn(4, 2, 5, 6, dtype=torch.complex64)
+    weight = torch.complex(layer.real, layer.imaginary)[..., 0, 0].detach()
+    expected = torch.einsum("oi,nizx->nozx", weight, maps)
+    found = layer(torch.cat([maps.real, maps.imag], dim=1)).detach()
+    torch.testing.assert_close(torch.complex(*found.chunk(2, dim=1)), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_common_phase_changes_nothing_in_the_complex_network_and_something_in_the_other(
+    training: bool,
+) -> None:
+    torch.manual_seed(0)
+    correlation = torch.randn(1, 2, 64, 12, 12)
+    turn = torch.tensor([[np.cos(0.7), -np.sin(0.7)], [np.sin(0.7), np.cos(0.7)]], dtype=torch.float32)
+    turned = torch.einsum("ij,bjtzx->bitzx", turn, correlation)
+    for network, changes in ((complex_light(), False), (Light(), True)):
+        front = network.front.train(training)
+        with torch.no_grad():
+            difference = (front(turned)[0] - front(correlation)[0]).abs().max()
+        assert (difference > 1e-2) == changes
+        assert changes or difference < 1e-4
+
+
+def test_the_two_networks_cost_alike() -> None:
+    real, complex_ = (sum(each.numel() for each in make().parameters()) for make in (Light, complex_light))
+    assert 0.6 < complex_ / real < 1.0  # complex weights serve twice
+    assert ComplexFront().width == Light().front.width

@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from ulmpipe.network.losses import LOSSES, bce_dice, dice, dice_per_sample, focal, nll, weighted_nll
+from ulmpipe.network.losses import (
+    LOSSES,
+    bce_dice,
+    dice,
+    dice_per_sample,
+    focal,
+    generalised_dice,
+    nll,
+    weighted_nll,
+)
 
 TARGET = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]], [[[1.0, 1.0], [0.0, 0.0]]]])
 HALF = torch.zeros_like(TARGET)  # probability ½ everywhere
@@ -20,6 +29,12 @@ def test_dice_of_the_whole_batch_counts_all_pixels_together() -> None:
 def test_dice_per_sample_is_the_mean_over_blocks() -> None:
     first, second = 1 - (2 * 0.5 + 1) / (2 + 1 + 1), 1 - (2 * 1.0 + 1) / (2 + 2 + 1)
     assert float(dice_per_sample(HALF, TARGET)) == pytest.approx((first + second) / 2)
+
+
+def test_generalised_dice_weighs_a_class_by_the_inverse_square_of_its_size() -> None:
+    tracks, background = 1 / (3 + 1) ** 2, 1 / (5 + 1) ** 2
+    expected = 1 - 2 * (tracks * 1.5 + background * 2.5) / (tracks * (4 + 3) + background * (4 + 5))
+    assert float(generalised_dice(HALF, TARGET)) == pytest.approx(expected)
 
 
 def test_nll_of_a_coin_toss_is_log_2() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ulmpipe.errors import InputError
 from ulmpipe.network import Augmentation, Light, TrackDataset, TrainingSettings, build_network, train
+from ulmpipe.network.light import RealFront
 from ulmpipe.network.training import COLUMNS, learning_rate_factor, validate
 
 SETTINGS = TrainingSettings(n_epochs=4, batch_size=2, learning_rate=5e-3, precision="float32")
@@ -41,7 +42,7 @@ def _sets(n_blocks: int = 8) -> tuple[TrackDataset, TrackDataset]:
 
 def _network() -> nn.Module:
     torch.manual_seed(3)
-    return Light(stem_width=8, width=16, n_blocks=1, fine_width=16, refine_width=4)
+    return Light(RealFront(stem_width=8, width=16, n_blocks=1), fine_width=16, refine_width=4)
 
 
 def test_a_small_network_learns_where_bubbles_rest() -> None:

@@ -337,7 +337,9 @@ class Targets(_Section):
 class Network(_Section):
     """Which network, and its arithmetic."""
 
-    name: Literal["light", "paper"] = Field(description="light for CPUs, or the paper's network")
+    name: Literal["light", "complex", "paper"] = Field(
+        description="light for CPUs, the same with a complex first half, or the paper's network"
+    )
     precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
 
 
@@ -351,7 +353,7 @@ class Phase(_Section):
     milestones: list[Count] = Field(
         default=[], description="epochs after which multistep multiplies the rate by 0.1"
     )
-    loss: Literal["bce_dice", "dice", "nll", "weighted_nll", "focal"] = Field(
+    loss: Literal["bce_dice", "dice", "generalised_dice", "nll", "weighted_nll", "focal"] = Field(
         description="dice is the paper's"
     )
 

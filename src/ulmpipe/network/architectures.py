@@ -8,10 +8,15 @@ import torch
 from torch import nn
 
 from ulmpipe.errors import InputError
+from ulmpipe.network.complex_valued import complex_light
 from ulmpipe.network.light import Light
 from ulmpipe.network.paper import DeepSTULM
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"light": Light, "paper": DeepSTULM}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "light": Light,
+    "complex": complex_light,
+    "paper": DeepSTULM,
+}
 
 
 def build_network(name: str, *, seed: int) -> nn.Module:

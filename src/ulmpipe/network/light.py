@@ -17,7 +17,19 @@ UPSAMPLING = 8
 _CHANNELS_LAST = torch.channels_last
 
 
-def _over_time(maps: Tensor, n_windows: int) -> Tensor:
+def fold_frames(correlation: Tensor, n_folded: int) -> tuple[Tensor, int]:
+    """(batch, 2, T, Z, X) to channels-last (batch·T/n, 2n, Z, X) of n folded frames, and T/n.
+
+    The channels are the real parts of the n frames, then their imaginary parts.
+    """
+    batch, _, n_frames, height, width = correlation.shape
+    n_windows = n_frames // n_folded
+    folded = correlation.reshape(batch, 2, n_windows, n_folded, height, width).permute(0, 2, 4, 5, 1, 3)
+    folded = folded.reshape(batch * n_windows, height, width, 2 * n_folded)
+    return folded.permute(0, 3, 1, 2), n_windows
+
+
+def over_time(maps: Tensor, n_windows: int) -> Tensor:
     """View (batch·T, C, Z, X) as (batch, C, T, Z·X), in the same channels-last memory."""
     n, channels, height, width = maps.shape
     return (
@@ -27,8 +39,8 @@ def _over_time(maps: Tensor, n_windows: int) -> Tensor:
     )
 
 
-def _over_image(maps: Tensor, height: int) -> Tensor:
-    """Undo `_over_time`."""
+def over_image(maps: Tensor, height: int) -> Tensor:
+    """Undo `over_time`."""
     batch, channels, n_windows, n_pixels = maps.shape
     image = maps.permute(0, 2, 3, 1).reshape(batch * n_windows, height, n_pixels // height, channels)
     return image.permute(0, 3, 1, 2)
@@ -48,7 +60,7 @@ def _enlarge(maps: Tensor, factor: int) -> Tensor:
     return cells.reshape(n, height * factor, width * factor, channels).permute(0, 3, 1, 2)
 
 
-def _mirror_to_multiple(maps: Tensor, n_windows: int, multiple: int) -> tuple[Tensor, int]:
+def mirror_to_multiple(maps: Tensor, n_windows: int, multiple: int) -> tuple[Tensor, int]:
     """Continue (batch·T, C, Z, X) in time by its mirror image up to a multiple: bubbles retrace their way."""
     wanted = -(-n_windows // multiple) * multiple
     if wanted == n_windows:
@@ -81,8 +93,8 @@ class _TimeStride(nn.Module):
 
     def forward(self, maps: Tensor, n_windows: int) -> tuple[Tensor, int]:
         height = maps.shape[2]
-        maps, n_windows = _mirror_to_multiple(maps, n_windows, self.stride)
-        maps = _over_image(self.convolution(_over_time(maps, n_windows)), height)
+        maps, n_windows = mirror_to_multiple(maps, n_windows, self.stride)
+        maps = over_image(self.convolution(over_time(maps, n_windows)), height)
         return functional.relu(self.norm(maps), inplace=True), n_windows // self.stride
 
 
@@ -98,12 +110,30 @@ class _Block(nn.Module):
 
     def forward(self, maps: Tensor, n_windows: int) -> Tensor:
         path = functional.relu(self.image(maps), inplace=True)
-        path = _over_image(self.time(_over_time(path, n_windows)), maps.shape[2])
+        path = over_image(self.time(over_time(path, n_windows)), maps.shape[2])
         return functional.relu(maps + self.norm(path), inplace=True)
 
 
-class Light(nn.Module):
-    """Network for CPUs: (batch, 2, T, Z, X) correlation maps to (batch, 1, 8Z, 8X) logits of the tracks.
+class Front(nn.Module):
+    """First half of `Light`: frames to feature maps of fewer time windows, at the pixels of the input.
+
+    Called with (batch, 2, T, Z, X) it returns (batch·windows, width, Z, X) and the number of windows.
+
+    Attributes
+    ----------
+    width : int
+        Channels that come out.
+    reach : int
+        Of its convolutions over the image, in pixels.
+
+    """
+
+    width: int
+    reach: int
+
+
+class RealFront(Front):
+    """The front with real convolutions.
 
     Parameters
     ----------
@@ -111,10 +141,49 @@ class Light(nn.Module):
         Frames folded into channels at the input, a divisor of 16.
     stem_width, width : int
         Channels before and after time is first given away.
-    strides : (int, int)
-        How many time windows are joined before and after the residual blocks.
+    stride : int
+        How many time windows are joined.
     n_blocks : int
         Residual blocks.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        n_folded: int = 8,
+        stem_width: int = 32,
+        width: int = 64,
+        stride: int = 4,
+        n_blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        self.n_folded = n_folded
+        self.width = width
+        self.reach = 1 + n_blocks
+        self.stem = _image_convolution(2 * n_folded, stem_width)
+        self.stride = _TimeStride(stem_width, width, stride)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
+
+    def forward(self, correlation: Tensor) -> tuple[Tensor, int]:
+        """(batch, 2, T, Z, X) to (batch·windows, width, Z, X), and the number of windows."""
+        maps, n_windows = fold_frames(correlation, self.n_folded)
+        maps = functional.relu(self.stem(maps), inplace=True)
+        maps, n_windows = self.stride(maps, n_windows)
+        for block in self.blocks:
+            maps = block(maps, n_windows)
+        return maps, n_windows
+
+
+class Light(nn.Module):
+    """Network for CPUs: (batch, 2, T, Z, X) correlation maps to (batch, 1, 8Z, 8X) logits of the tracks.
+
+    Parameters
+    ----------
+    front : Front, optional
+        First half, `RealFront()` by default.
+    stride : int
+        How many of its time windows are joined.
     fine_width : int
         Channels at twice the pixels.
     refine_width : int
@@ -129,24 +198,18 @@ class Light(nn.Module):
 
     def __init__(
         self,
+        front: Front | None = None,
         *,
-        n_folded: int = 8,
-        stem_width: int = 32,
-        width: int = 64,
-        strides: tuple[int, int] = (4, 4),
-        n_blocks: int = 2,
+        stride: int = 4,
         fine_width: int = 64,
         refine_width: int = 16,
     ) -> None:
         super().__init__()
-        self.n_folded = n_folded
-        self.halo = 4 * -(
-            -(n_blocks + 4) // 4
-        )  # image convolutions reach 1 + n_blocks + 1 + ½ + ½ + ¼ pixels
-        self.stem = _image_convolution(2 * n_folded, stem_width)
-        self.first_stride = _TimeStride(stem_width, width, strides[0])
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
-        self.second_stride = _TimeStride(width, width, strides[1])
+        front = RealFront() if front is None else front
+        self.front = front
+        width = front.width
+        self.halo = 4 * -(-(front.reach + 3) // 4)  # the convolutions after it reach 1 + ½ + ½ + ¼ pixels
+        self.stride = _TimeStride(width, width, stride)
         self.enlarge = nn.Conv2d(width, 4 * fine_width, 3, padding=1, bias=False)
         self.enlarge_norm = nn.BatchNorm2d(fine_width)
         self.fine = _image_convolution(fine_width, fine_width)
@@ -172,26 +235,11 @@ class Light(nn.Module):
             (batch, 1, 8Z, 8X).
 
         """
-        maps, n_windows = self._fold(correlation)
-        maps = functional.relu(self.stem(maps), inplace=True)
-        maps, n_windows = self.first_stride(maps, n_windows)
-        for block in self.blocks:
-            maps = block(maps, n_windows)
-        maps, n_windows = self.second_stride(maps, n_windows)
+        maps, n_windows = self.front(correlation)
+        maps, n_windows = self.stride(maps, n_windows)
         maps = functional.relu(self.enlarge_norm(_enlarge(self.enlarge(maps), 2)), inplace=True)
         maps = functional.relu(self.fine(maps), inplace=True)
         return self._join(self.window_logits(maps), n_windows)
-
-    def _fold(self, correlation: Tensor) -> tuple[Tensor, int]:
-        """(batch, 2, T, Z, X) to channels-last (batch·T/n, 2n, Z, X) of n folded frames."""
-        batch, _, n_frames, height, width = correlation.shape
-        n_windows = n_frames // self.n_folded
-        folded = correlation.reshape(batch, 2, n_windows, self.n_folded, height, width).permute(
-            0, 2, 4, 5, 1, 3
-        )
-        return folded.reshape(batch * n_windows, height, width, 2 * self.n_folded).permute(
-            0, 3, 1, 2
-        ), n_windows
 
     def _join(self, window_logits: Tensor, n_windows: int) -> Tensor:
         """The union over time of the windows' tracks (log-sum-exp of the logits), refined at the finest

@@ -32,6 +32,20 @@ def dice_per_sample(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> T
     return (1 - (2 * overlap + smooth) / (probability.sum(dim=_MAP) + target.sum(dim=_MAP) + smooth)).mean()
 
 
+def generalised_dice(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Tensor:
+    """Dice loss of track and background together, each weighted by the inverse square of how many pixels it has.
+
+    Sudre et al. 2017, doi:10.1007/978-3-319-67558-9_28, over the whole batch.
+    """
+    probability = logits.sigmoid()
+    overlap, total = logits.new_zeros(()), logits.new_zeros(())
+    for found, wanted in ((probability, target), (1 - probability, 1 - target)):
+        weight = 1 / (wanted.sum() + smooth).square()
+        overlap = overlap + weight * (found * wanted).sum()
+        total = total + weight * (found.sum() + wanted.sum())
+    return 1 - 2 * overlap / total
+
+
 def nll(logits: Tensor, target: Tensor) -> Tensor:
     """Negative log-likelihood (binary cross-entropy), mean over the pixels."""
     return functional.binary_cross_entropy_with_logits(logits, target)
@@ -69,6 +83,7 @@ def bce_dice(logits: Tensor, target: Tensor, *, weight: float = 10.0) -> Tensor:
 LOSSES: dict[str, Loss] = {
     "bce_dice": bce_dice,
     "dice": dice,
+    "generalised_dice": generalised_dice,
     "nll": nll,
     "weighted_nll": weighted_nll,
     "focal": focal,
