@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ulmpipe.configuration import check_configuration, check_graph_files, read_yaml
+from ulmpipe.configuration.models import MADE_FOR, OPERATING_POINTS, WEIGHTS, read_model, unlike
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
 from ulmpipe.io.stores import alone
@@ -27,6 +28,22 @@ sections = settings.model_dump(mode="json")
 bubble_sets = {volume: None for volume in settings.volumes.train} | {
     f"{settings.volumes.test}_{acquisition}": acquisition for acquisition in settings.acquisitions
 }
+
+
+# weights and thresholds of this run's training, or of a model from elsewhere
+weights = f"{results}/model/phase_2.safetensors"
+operating_points = f"{results}/model/operating_points.json"
+if settings.model != "train":
+    shipped = Path(workflow.basedir) / "models/light_cortex"
+    folder = shipped if settings.model == "pretrained" else Path(settings.model)
+    try:
+        model = read_model(folder)
+    except InputError as error:
+        sys.exit(f"error in the configuration:\n{error}")
+    sections["network"]["name"] = model["network"]
+    weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
+    for line in unlike(sections, model["made_for"]):
+        print(f"note: {line}", file=sys.stderr)
 
 
 wildcard_constraints:

@@ -9,7 +9,7 @@ rule score:
         expert=f"{results}/detections/{{acquisition}}_expert.zarr",
         ground_truth=f"{results}/ground_truth/{{acquisition}}.zarr",
         shifts=f"{results}/registration/{{acquisition}}.json",
-        operating_points=f"{results}/model/operating_points.json",
+        operating_points=operating_points,
     output:
         scores=f"{results}/scores_{{acquisition}}.json",
         table=report(

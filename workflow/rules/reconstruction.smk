@@ -81,7 +81,7 @@ rule infer:
         "Network inference over the field of {wildcards.acquisition}"
     input:
         correlation=f"{results}/correlation/{{acquisition}}.zarr",
-        model=f"{results}/model/phase_2.safetensors",
+        model=weights,
     output:
         detections=directory(f"{results}/detections/{{acquisition}}_network.zarr"),
     params:
@@ -133,7 +133,7 @@ rule angiogram:
         expert=f"{results}/detections/{{acquisition}}_expert.zarr",
         correlation=f"{results}/correlation/{{acquisition}}.zarr",
         shifts=f"{results}/registration/{{acquisition}}.json",
-        operating_points=f"{results}/model/operating_points.json",
+        operating_points=operating_points,
     output:
         angiogram=directory(f"{results}/angio_{{acquisition}}.zarr"),
     params:

@@ -72,3 +72,29 @@ rule operating_points:
         "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads}"
         " --validation {input.validation} --model {input.model} --operating-points {output.operating_points}"
         " --picture {output.picture} --block-picture {output.block_picture} 2>&1 | tee {log}"
+
+
+# for other runs to take instead of training: no other rule asks for it
+rule pack_model:
+    message:
+        "The trained network as a folder"
+    input:
+        model=f"{results}/model/phase_2.safetensors",
+        operating_points=f"{results}/model/operating_points.json",
+    output:
+        folder=directory(f"{results}/model/packed"),
+    params:
+        parameters=given("pack_model", "network", made_for={name: sections[name] for name in MADE_FOR}),
+    log:
+        f"{results}/logs/pack_model.log",
+    benchmark:
+        f"{results}/benchmarks/pack_model.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    shell:
+        "python -m ulmpipe pack_model --parameters {params.parameters:q} --threads {threads}"
+        " --model {input.model} --operating-points {input.operating_points} --folder {output.folder} 2>&1 | tee {log}"

@@ -450,6 +450,9 @@ class Configuration(_Section):
     tissue: Tissue
     training_set: TrainingSet
     targets: Targets
+    model: str = Field(
+        description="train: the network is trained; pretrained: the one in models/ is used; or a folder like that one"
+    )
     network: Network
     training: Training
     acquisitions: dict[Name, Acquisition] = Field(

@@ -1,0 +1,43 @@
+"""Trained networks that a run may take instead of training one: folders with weights, thresholds and a description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ulmpipe.errors import InputError
+from ulmpipe.io.stores import read_json
+
+WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_points.json", "model.json"
+# sections of the configuration that decide what correlation maps look like
+MADE_FOR = ("probe", "sequence", "beamforming", "correlation", "clutter_filter")
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """Description of a model: ``network`` (its name) and ``made_for`` (sections of the configuration).
+
+    Raises
+    ------
+    InputError
+        A folder that is not there, or lacks one of the three files or one of the two fields.
+    """
+    for name in (WEIGHTS, OPERATING_POINTS, DESCRIPTION):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"model: '{folder}' has no {name}; expected train, pretrained or the folder of a trained model"
+            )
+    description = read_json(folder / DESCRIPTION)
+    for field in ("network", "made_for"):
+        if field not in description:
+            raise InputError(f"{folder / DESCRIPTION}: {field}: missing")
+    return description
+
+
+def unlike(sections: Mapping[str, Any], made_for: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each setting that differs from the one a model was trained with."""
+    for section, content in made_for.items():
+        for field, value in content.items():
+            own = sections[section].get(field)
+            if own != value:
+                yield f"{section}.{field} is {own}, the model was trained with {value}"

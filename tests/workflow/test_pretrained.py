@@ -1,0 +1,54 @@
+"""A model from elsewhere takes the place of training, and says what it was not made for."""
+
+from __future__ import annotations
+
+import pytest
+from dry_runs import prepare, would_run
+from small_run import SMALL
+
+from ulmpipe.configuration.models import read_model, unlike
+from ulmpipe.errors import InputError
+from ulmpipe.stages import pack_model
+
+MADE_FOR = {"sequence": {"frame_rate": 1000.0, "n_cycles": 3}, "beamforming": {"pixel": 25e-6}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A packed model of two files that are no model."""
+    for name in ("phase_2.safetensors", "operating_points.json"):
+        (tmp_path / name).write_text("{}")
+    pack_model.run(
+        {"network": {"name": "complex"}, "made_for": MADE_FOR},
+        model=tmp_path / "phase_2.safetensors",
+        operating_points=tmp_path / "operating_points.json",
+        folder=tmp_path / "packed",
+    )
+    return tmp_path / "packed"
+
+
+def test_nothing_is_trained_and_only_the_test_volume_is_made(folder, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    prepare(run)
+    jobs = would_run(run, SMALL | {"model": str(folder)}, targets=("results/angio_20MB.png",))
+    rules = {job.split(":")[0] for job in jobs}
+    assert not rules & {"train", "training_blocks", "operating_points"}
+    assert {"infer", "angiogram", "score", "render"} <= rules
+    assert {job for job in jobs if job.startswith("vessel_graph")} == {"vessel_graph:synthetic_3"}
+
+
+def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):
+    model = read_model(folder)
+    assert model["network"] == "complex"
+    assert list(unlike(MADE_FOR, model["made_for"])) == []
+    other = {"sequence": {"frame_rate": 500.0, "n_cycles": 3}, "beamforming": {"pixel": 25e-6}}
+    assert list(unlike(other, model["made_for"])) == [
+        "sequence.frame_rate is 500.0, the model was trained with 1000.0"
+    ]
+
+
+def test_a_folder_that_is_no_model_is_refused_in_one_line(folder):
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match=r"packed' has no weights.safetensors; expected train, pretrained or"):
+        read_model(folder)
