@@ -18,7 +18,7 @@ def model(tmp_path):
 def parameters(*, mirrored):
     return {
         "network": {"name": "light", "precision": "float32"},
-        "inference": {"mode": "whole_field", "mirrored": mirrored},
+        "inference": {"mode": "whole_field", "tile": None, "mirrored": mirrored},
     }
 
 

@@ -50,5 +50,7 @@ def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):
 
 def test_a_folder_that_is_no_model_is_refused_in_one_line(folder):
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match=r"packed' has no weights.safetensors; expected train, pretrained or"):
+    with pytest.raises(
+        InputError, match=r"packed' has no weights.safetensors; expected train, pretrained or"
+    ):
         read_model(folder)

@@ -390,6 +390,10 @@ class Inference(_Section):
     """How the network runs over a field wider than a training window."""
 
     mode: Literal["whole_field", "sliding_window"] = Field(description="sliding_window is the paper's")
+    tile: Annotated[int, Field(ge=16, multiple_of=4)] | None = Field(
+        description="whole_field only: largest side of the pieces a wide field is computed in, pixels; it bounds the "
+        "memory and changes no result; null: one piece"
+    )
     stride: Count = Field(description="pixels, sliding window only")
     crop: Annotated[int, Field(ge=0)] = Field(
         description="fine pixels cut off each window's output, sliding window only"

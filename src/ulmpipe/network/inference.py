@@ -54,7 +54,7 @@ def infer_field(
 
     """
     field, height, width = _prepare(correlation)
-    if tile is None:
+    if tile is None or max(height, width) <= tile:
         logits = _logits(network, field[None], precision)[0]
     else:
         logits = _tiled_logits(network, field, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))

@@ -49,7 +49,7 @@ def network_maps(
 
     def probability(channels: NDArray[np.float32]) -> NDArray[np.float32]:
         if inference["mode"] == "whole_field":
-            return infer_field(network, channels, precision=precision)
+            return infer_field(network, channels, precision=precision, tile=inference["tile"])
         return infer_sliding(
             network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
         )
