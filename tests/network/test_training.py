@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,17 @@ import torch
 from torch import nn
 
 from ulmpipe.errors import InputError
-from ulmpipe.network import Augmentation, Light, TrackDataset, TrainingSettings, build_network, train
+from ulmpipe.network import (
+    Augmentation,
+    Light,
+    TrackDataset,
+    TrainingSettings,
+    build_network,
+    train,
+    training,
+)
 from ulmpipe.network.light import RealFront
-from ulmpipe.network.training import COLUMNS, learning_rate_factor, validate
+from ulmpipe.network.training import COLUMNS, _batches, learning_rate_factor, validate
 
 SETTINGS = TrainingSettings(n_epochs=4, batch_size=2, learning_rate=5e-3, precision="float32")
 
@@ -50,7 +62,7 @@ def test_a_small_network_learns_where_bubbles_rest() -> None:
     training, validation = _sets(32)
     settings = TrainingSettings(n_epochs=16, batch_size=4, learning_rate=1e-2, precision="float32")
     before = validate(network, validation, settings=settings)[1]
-    history = train(network, training, validation, settings=settings)
+    history = train(network, training, validation, settings=settings).history
     assert [row["epoch"] for row in history] == list(range(1, 17))
     assert tuple(history[0]) == COLUMNS
     after = validate(network, validation, settings=settings)[1]
@@ -61,7 +73,7 @@ def test_a_small_network_learns_where_bubbles_rest() -> None:
 def test_the_best_weights_are_left_in_the_network() -> None:
     network = _network()
     training, validation = _sets()
-    history = train(network, training, validation, settings=SETTINGS)
+    history = train(network, training, validation, settings=SETTINGS).history
     best = min(row["validation_loss"] for row in history)
     assert validate(network, validation, settings=SETTINGS)[0] == pytest.approx(best, rel=1e-6)
 
@@ -72,7 +84,7 @@ class _KilledError(Exception):
 
 def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
     straight = _network()
-    reference = train(straight, *_sets(), settings=SETTINGS)
+    reference = train(straight, *_sets(), settings=SETTINGS).history
 
     def kill_in_third_epoch(history: list[dict[str, float]]) -> None:
         if len(history) == 3:
@@ -99,7 +111,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> N
         checkpoint_path=path,
         fingerprint="a",
         on_epoch=lambda rows: seen.append(len(rows)),
-    )
+    ).history
     assert seen == [3, 4]
     columns = [name for name in COLUMNS if name != "seconds"]
     assert [[row[name] for name in columns] for row in history] == [
@@ -117,9 +129,11 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
         "fingerprint": "a",
     }
     network = _network()
-    history = train(network, *_sets(), **arguments)
+    history = train(network, *_sets(), **arguments).history
     again = _network()
-    assert train(again, *_sets(), on_epoch=lambda _: pytest.fail("trained again"), **arguments) == history
+    repeated = train(again, *_sets(), on_epoch=lambda _: pytest.fail("trained again"), **arguments)
+    assert repeated.history == history
+    assert list(repeated.examples) == [1, 2, 4]
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
 
@@ -160,13 +174,54 @@ def test_3d_convolutions_are_not_trained_in_bfloat16_on_a_processor() -> None:
         train(build_network("paper", seed=0), *_sets(), settings=settings)
 
 
-def test_a_collapsed_network_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+def _dead_network() -> nn.Module:
     network = _network()
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
+    return network
+
+
+def test_a_network_that_answers_every_pixel_alike_is_warned_of_and_refused_at_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ENOUGH_STEPS", 10)
+    settings = TrainingSettings(n_epochs=5, batch_size=4, precision="float32")
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(
+            InputError, match=r"phase_1: after 5 epochs every validation pixel is background; expected"
+        ),
+    ):
+        train(_dead_network(), *_sets(), settings=settings, description="phase_1")
+    assert caplog.text.count("has collapsed, or has only begun") == 4
+
+
+def test_a_loss_that_does_not_fall_is_told_at_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ENOUGH_STEPS", 10)
+    settings = TrainingSettings(n_epochs=5, batch_size=4, learning_rate=1e-9, precision="float32")
+    network = _network()
+    nn.init.zeros_(network.window_logits.bias)  # some pixels of either kind from the start
     with caplog.at_level(logging.WARNING):
-        validate(network, _sets()[1], settings=SETTINGS)
-    assert "collapsed" in caplog.text
+        history = train(network, *_sets(), settings=settings, description="phase_1").history
+    numbers = [f"{history[epoch]['training_loss']:.3f}" for epoch in (0, -1)]
+    told = f"the training loss was {numbers[0]} in the first epoch and is {numbers[1]} in the last"
+    assert told in caplog.text
+
+
+def test_examples_are_the_first_validation_block_after_some_epochs() -> None:
+    network = _network()
+    blocks, validation = _sets()
+    settings = TrainingSettings(n_epochs=5, batch_size=4, learning_rate=5e-3, precision="float32")
+    trained = train(network, blocks, validation, settings=settings)
+    assert list(trained.examples) == [1, 2, 4, 5]
+    best = min(range(5), key=lambda epoch: trained.history[epoch]["validation_loss"]) + 1
+    if best == 5:  # the weights left in the network are those of the last example
+        with torch.inference_mode():
+            expected = network.eval()(validation[0][0][None])[0, 0].sigmoid()
+        np.testing.assert_allclose(trained.examples[5], 255 * expected, atol=0.6)
+    assert trained.examples[1].shape == (64, 64)
 
 
 def test_the_multistep_schedule_is_the_papers() -> None:
@@ -203,5 +258,40 @@ def test_settings_that_mean_nothing_are_refused(field: str, value: object) -> No
 
 def test_bfloat16_trains_too() -> None:
     settings = TrainingSettings(n_epochs=1, batch_size=4, gradient_norm=1.0)
-    history = train(_network(), *_sets(), settings=settings)
+    history = train(_network(), *_sets(), settings=settings).history
     assert np.isfinite(history[0]["validation_loss"])
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("train_together.py")
+    results = {}
+    for name, launcher in (
+        ("one", [sys.executable]),
+        ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        run = subprocess.run(
+            [*launcher, str(script), str(folder)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert [file.name for file in (folder / "checkpoints").iterdir()] == ["c.pt"]
+        results[name] = json.loads((folder / "history.json").read_text())
+    one, two = results["one"], results["two"]
+    for name in ("training_loss", "validation_loss", "validation_dice"):
+        np.testing.assert_allclose(
+            [row[name] for row in two["history"]], [row[name] for row in one["history"]], rtol=1e-5
+        )
+    for name, weight in one["weights"].items():
+        np.testing.assert_allclose(two["weights"][name], weight, atol=1e-5)
+    assert one["history"][0]["training_loss"] > one["history"][-1]["training_loss"]
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
+    fabric = type("Two", (), {"world_size": 2, "global_rank": 0, "device": torch.device("cpu")})()
+    with pytest.raises(InputError, match=r"training.batch_size: 3; expected a multiple of the 2 processes"):
+        next(_batches(fabric, _sets()[0], 3))

@@ -136,6 +136,14 @@ training_blocks_of_all = [shard for volume in settings.volumes.train for shard i
 validation_blocks_of_all = [f"{results}/training/{volume}/validation.zarr" for volume in settings.volumes.train]
 
 
+# several processes train together, each on a GPU of its own
+training_launcher = (
+    "python -m"
+    if settings.training.processes == 1
+    else f"torchrun --standalone --nproc-per-node {settings.training.processes} -m"
+)
+
+
 def phase_parameters(wildcards):
     return given(
         "train",

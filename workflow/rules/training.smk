@@ -22,6 +22,12 @@ rule train:
             category="Training",
             labels={"phase": "{phase}"},
         ),
+        examples=report(
+            f"{results}/model/{{phase}}_examples.png",
+            caption="../report/examples.rst",
+            category="Training",
+            labels={"phase": "{phase}, examples"},
+        ),
     params:
         parameters=phase_parameters,
     log:
@@ -35,11 +41,12 @@ rule train:
         mem_mb=4000,
         runtime=24 * 60,
     shell:
-        "python -m ulmpipe train --parameters {params.parameters:q} --threads {threads}"
+        f"{training_launcher} ulmpipe train"
+        " --parameters {params.parameters:q} --threads {threads}"
         " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
         f" --checkpoints {results}/checkpoints"
         " --model {output.model} --description {output.description}"
-        " --history {output.history} --curves {output.curves} 2>&1 | tee {log}"
+        " --history {output.history} --curves {output.curves} --examples {output.examples} 2>&1 | tee {log}"
 
 
 rule operating_points:

@@ -361,6 +361,9 @@ class Phase(_Section):
 class Training(_Section):
     """The two phases."""
 
+    processes: Count = Field(
+        description="that train together on one machine, each with a GPU of its own, on its share of every batch"
+    )
     phase_1: Phase = Field(description="on dilated targets")
     phase_2: Phase = Field(description="from the weights of phase 1, on thin targets")
 

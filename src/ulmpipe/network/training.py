@@ -8,24 +8,32 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from ulmpipe import progress as progress_bar
 from ulmpipe.errors import InputError
 from ulmpipe.network.dataset import TrackDataset
 from ulmpipe.network.losses import LOSSES
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 _log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice", "seconds")
+KEPT = ("epoch", "history", "best_loss", "best_weights", "examples")  # of the state, in a checkpoint
+ENOUGH_STEPS = 100  # for a judgement
+LITTLE = 0.98  # of the first epoch's loss: it has not fallen
 Row = dict[str, float]
 
 
@@ -92,6 +100,23 @@ def learning_rate_factor(settings: TrainingSettings, step: int, *, steps_per_epo
     return 0.5 * (1 + math.cos(math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up)))
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves besides the weights.
+
+    Attributes
+    ----------
+    history : list of dict
+        One row per epoch: `COLUMNS`.
+    examples : dict of int to (8Z, 8X) uint8
+        Probabilities (255 is 1) of the first validation block after some epochs: 1, 2, 4, 8, … and the last.
+
+    """
+
+    history: list[Row]
+    examples: dict[int, NDArray[np.uint8]]
+
+
 def train(
     network: nn.Module,
     train_set: TrackDataset,
@@ -103,13 +128,15 @@ def train(
     on_epoch: Callable[[list[Row]], None] | None = None,
     progress: Callable[..., Any] = progress_bar.progress,
     description: str = "training",
-) -> list[Row]:
+) -> Trained:
     """Train a network in place and leave the weights of the best validation loss in it.
+
+    On a GPU if there is one. Under ``torchrun`` all processes train together, each on its share of every batch.
 
     Parameters
     ----------
     network : nn.Module
-        (batch, 2, T, Z, X) to logits (batch, 1, 8Z, 8X), on any device.
+        (batch, 2, T, Z, X) to logits (batch, 1, 8Z, 8X); left on the device it was trained on.
     train_set, validation_set : TrackDataset
         Blocks; `train_set.epoch` is set at every epoch.
     settings : TrainingSettings
@@ -129,30 +156,31 @@ def train(
 
     Returns
     -------
-    list of dict
-        One row per epoch: `COLUMNS`.
+    Trained
 
     Raises
     ------
     InputError
-        If the loss is no longer a number, or the network cannot be trained in this precision on this device.
+        If the loss is no longer a number, the network ends with the same answer for every pixel, or it cannot be
+        trained in this precision on this device.
 
     Notes
     -----
-    On one machine, with one number of threads, a resumed training ends with the same numbers as an
-    uninterrupted one.
+    On one device, with one number of threads, a resumed training ends with the same numbers as an uninterrupted one.
+    Several processes see the blocks that one would, but normalise over their own shares of a batch and add gradients
+    in another order: their numbers differ from those of one.
 
     """
-    device = next(network.parameters()).device
-    if settings.precision == "bfloat16" and device.type == "cpu" and _has_3d_convolutions(network):
+    fabric = _fabric(settings)
+    if settings.precision == "bfloat16" and fabric.device.type == "cpu" and _has_3d_convolutions(network):
         raise InputError(
             f"training.precision: bfloat16 for {type(network).__name__} on a processor; expected float32: "
             "oneDNN's bfloat16 gradient of 3-D convolutions writes outside its memory (torch 2.13)"
         )
+    network.to(fabric.device)
     _lay_out_channels_last(network)
     loss_of = LOSSES[settings.loss]
-    batch_size = min(settings.batch_size, len(train_set))
-    steps_per_epoch = len(train_set) // batch_size
+    steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
     optimizer = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -162,75 +190,178 @@ def train(
     state = _State(network, optimizer, scheduler)
     if checkpoint_path is not None:
         state.resume(checkpoint_path, fingerprint)
+    model, stepper = fabric.setup(network, optimizer)
     bar = progress((), description, total=settings.n_epochs * steps_per_epoch, unit="step")
+    bar.disable = not fabric.is_global_zero
     bar.n = bar.initial = bar.last_print_n = (
         state.epoch * steps_per_epoch
     )  # the ETA counts this run's steps only
     while state.epoch < settings.n_epochs:
         start = time.perf_counter()
-        network.train()
+        model.train()
         train_set.epoch = state.epoch
         learning_rate, total = float(scheduler.get_last_lr()[0]), 0.0
-        for correlation, tracks in DataLoader(
-            train_set, batch_size, sampler=train_set.order(), drop_last=True
-        ):
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                logits = network(correlation.to(device))
-            loss = loss_of(logits.float(), tracks.to(device))
-            optimizer.zero_grad()
-            loss.backward()
+        for correlation, tracks in _batches(fabric, train_set, settings.batch_size):
+            loss = loss_of(model(correlation), tracks)
+            stepper.zero_grad()
+            fabric.backward(loss)
             if settings.gradient_norm is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
-            optimizer.step()
+                fabric.clip_gradients(model, stepper, max_norm=settings.gradient_norm)
+            stepper.step()
             scheduler.step()
             value = _finite(loss, description, state.epoch, learning_rate)
             total += value
             bar.set_postfix_str(f"loss {value:.3f}", refresh=False)
             bar.update()
-        validation_loss, validation_dice = validate(network, validation_set, settings=settings)
+        found = validate(network, validation_set, settings=settings, fabric=fabric)
+        training_loss = _mean(fabric, total / steps_per_epoch)
         row = (
             state.epoch + 1,
             learning_rate,
-            total / steps_per_epoch,
-            validation_loss,
-            validation_dice,
+            training_loss,
+            found.loss,
+            found.dice,
             time.perf_counter() - start,
         )
         state.end_epoch(dict(zip(COLUMNS, row, strict=True)))
+        if state.epoch & (state.epoch - 1) == 0 or state.epoch == settings.n_epochs:
+            state.examples[state.epoch] = _example(network, validation_set, fabric)
         _log.info("%s: epoch %d: %s", description, state.epoch, state.history[-1])
         if on_epoch is not None:
             on_epoch(state.history)
-        if checkpoint_path is not None:
+        enough = state.epoch == settings.n_epochs and state.epoch * steps_per_epoch >= ENOUGH_STEPS
+        _say_how_it_went(state.history, found, enough=enough, description=description)
+        if checkpoint_path is not None and fabric.is_global_zero:
             state.save(checkpoint_path, fingerprint)
     bar.close()
     network.load_state_dict(state.best_weights)
-    return state.history
+    return Trained(state.history, {epoch: example.numpy() for epoch, example in state.examples.items()})
+
+
+class Validation(NamedTuple):
+    """Loss, mean per-block Dice (probability above ½), and the share of pixels taken for tracks."""
+
+    loss: float
+    dice: float
+    share: float
 
 
 @torch.inference_mode()
-def validate(network: nn.Module, blocks: TrackDataset, *, settings: TrainingSettings) -> tuple[float, float]:
-    """Loss and mean per-block Dice (probability above ½) of a data set; warns if every pixel gets the same
-    answer.
-    """
-    device = next(network.parameters()).device
-    network.eval()
-    losses, scores, share = 0.0, 0.0, 0.0
-    for correlation, tracks in DataLoader(blocks, settings.batch_size):
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            logits = network(correlation.to(device)).float()
-        target = tracks.to(device)
+def validate(
+    network: nn.Module, blocks: TrackDataset, *, settings: TrainingSettings, fabric: Fabric | None = None
+) -> Validation:
+    """Scores of a data set; every process takes its share of the blocks."""
+    fabric = fabric or _fabric(settings)
+    network.to(fabric.device).eval()
+    for buffer in network.buffers():
+        if buffer.is_floating_point():  # statistics of batch normalisation: those of all processes
+            buffer.copy_(_reduced(fabric, buffer) / fabric.world_size)
+    sums = torch.zeros(3, dtype=torch.float64)
+    own = range(fabric.global_rank, len(blocks), fabric.world_size)
+    for correlation, tracks in DataLoader(Subset(blocks, own), settings.batch_size):
+        with fabric.autocast():
+            logits = network(correlation.to(fabric.device)).float()
+        target = tracks.to(fabric.device)
         found = (logits > 0).float()
         size = found.sum((1, 2, 3)) + target.sum((1, 2, 3))
-        losses += float(LOSSES[settings.loss](logits, target)) * len(target)
-        scores += float((2 * (found * target).sum((1, 2, 3)) / size.clamp(min=1)).sum())
-        share += float(found.mean((1, 2, 3)).sum())
-    share /= len(blocks)
-    if share in (0.0, 1.0):
-        _log.warning(
-            "every validation pixel is %s: the network has collapsed, or has only begun",
-            "track" if share else "background",
+        sums += torch.tensor(
+            [
+                float(LOSSES[settings.loss](logits, target)) * len(target),
+                float((2 * (found * target).sum((1, 2, 3)) / size.clamp(min=1)).sum()),
+                float(found.mean((1, 2, 3)).sum()),
+            ],
+            dtype=torch.float64,
         )
-    return losses / len(blocks), scores / len(blocks)
+    return Validation(*(_reduced(fabric, sums) / len(blocks)).tolist())
+
+
+def _fabric(settings: TrainingSettings) -> Fabric:
+    """The device, or all of those that torchrun has started a process for."""
+    from lightning_fabric import Fabric
+
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    precision: Any = {"bfloat16": "bf16-mixed", "float32": "32-true"}[settings.precision]
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy="ddp",
+        devices=here,
+        num_nodes=everywhere // here,
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _batches(fabric: Fabric, train_set: TrackDataset, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The share of this process of each batch of an epoch; what is left after the last whole batch is left out."""
+    order, batch_size = train_set.order(), min(batch_size, len(train_set))
+    if batch_size % fabric.world_size:
+        raise InputError(
+            f"training.batch_size: {batch_size}; expected a multiple of the {fabric.world_size} processes"
+        )
+    batches = [
+        order[first + fabric.global_rank : first + batch_size : fabric.world_size]
+        for first in range(0, len(order) - batch_size + 1, batch_size)
+    ]
+    for correlation, tracks in DataLoader(train_set, batch_sampler=batches):
+        yield correlation.to(fabric.device), tracks.to(fabric.device)
+
+
+def _reduced(fabric: Fabric, values: Tensor) -> Tensor:
+    """Sum over all processes."""
+    if fabric.world_size == 1:
+        return values
+    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total.to(values.device)
+
+
+def _mean(fabric: Fabric, value: float) -> float:
+    return float(_reduced(fabric, torch.tensor(value, dtype=torch.float64))) / fabric.world_size
+
+
+@torch.inference_mode()
+def _example(network: nn.Module, blocks: TrackDataset, fabric: Fabric) -> Tensor:
+    """Probabilities of the first block, (8Z, 8X) uint8."""
+    network.eval()
+    with fabric.autocast():
+        logits = network(blocks[0][0][None].to(fabric.device))
+    return (255 * logits[0, 0].float().sigmoid()).round().to("cpu", torch.uint8)
+
+
+def _say_how_it_went(history: list[Row], found: Validation, *, enough: bool, description: str) -> None:
+    """Warn of a network that answers every pixel alike, and refuse it after `enough` steps; warn of a loss that did not
+    fall.
+    """
+    if found.share in (0.0, 1.0):
+        answer = "track" if found.share else "background"
+        if enough:
+            raise InputError(
+                f"{description}: after {len(history)} epochs every validation pixel is {answer}; expected tracks: "
+                "lower learning_rate, or look for empty targets in the training blocks"
+            )
+        _log.warning(
+            "%s: every validation pixel is %s: the network has collapsed, or has only begun",
+            description,
+            answer,
+        )
+    first, last = history[0]["training_loss"], history[-1]["training_loss"]
+    if enough and last > LITTLE * first:
+        _log.warning(
+            "%s: the training loss was %.3f in the first epoch and is %.3f in the last; expected it to fall: "
+            "another learning_rate, or more epochs",
+            description,
+            first,
+            last,
+        )
 
 
 def _has_3d_convolutions(network: nn.Module) -> bool:
@@ -270,6 +401,7 @@ class _State:
         self.history: list[Row] = []
         self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] = copy.deepcopy(network.state_dict())
+        self.examples: dict[int, Tensor] = {}
 
     def end_epoch(self, row: Row) -> None:
         """Count the epoch; keep the weights if they are the best so far."""
@@ -282,7 +414,7 @@ class _State:
     def save(self, path: Path, fingerprint: str) -> None:
         """Replace the checkpoint as a whole: a killed run leaves the old one or the new one."""
         content = {name: part.state_dict() for name, part in self.parts.items()}
-        own = {name: getattr(self, name) for name in ("epoch", "history", "best_loss", "best_weights")}
+        own = {name: getattr(self, name) for name in KEPT}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.partial")
         whole = io.BytesIO()  # written by Python, which says plainly when the disk is full
@@ -310,6 +442,6 @@ class _State:
             return
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
-        for name in ("epoch", "history", "best_loss", "best_weights"):
+        for name in KEPT:
             setattr(self, name, content[name])
         _log.info("%s: going on after epoch %d", path, self.epoch)

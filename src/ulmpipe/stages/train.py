@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.figures.curves import loss_figure
+from ulmpipe.figures.examples import examples_figure
 from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, read_block, write_json
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.inference import load_weights, save_weights
-from ulmpipe.network.training import COLUMNS, Row, TrainingSettings, train
+from ulmpipe.network.training import COLUMNS, Row, Trained, TrainingSettings, is_first_process, train
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.targets import dilate_tracks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again
 
@@ -32,19 +38,21 @@ def run(
     description: Path,
     history: Path,
     curves: Path,
+    examples: Path,
     threads: int,
     weights: Path | None = None,
 ) -> None:
-    """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch."""
+    """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch.
+
+    Under torchrun its processes train together and share the threads; the first one writes.
+    """
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     network = build_network(parameters["network"]["name"], seed=parameters["seed"])
     if weights is not None:
         load_weights(network, weights)
-    if torch.cuda.is_available():
-        network = network.cuda()
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
@@ -52,21 +60,32 @@ def run(
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
     fingerprint = identity_of(made)
-    rows = train(
+    held_out = _data_set(parameters, validation, memory, augmentation=None)
+    trained = train(
         network,
         _data_set(parameters, blocks, memory, augmentation=Augmentation()),
-        _data_set(parameters, validation, memory, augmentation=None),
+        held_out,
         settings=settings,
         checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint}.pt",
         fingerprint=fingerprint,
         description=parameters["phase"],
     )
-    _write_history(history, rows)
+    if not is_first_process():
+        return
+    _write_history(history, trained.history)
     with complete_or_absent(curves) as temporary:
-        loss_figure({parameters["phase"]: rows}).savefig(temporary)
-    write_json(description, {"history": rows, "threads": threads, "provenance": made})
+        loss_figure({parameters["phase"]: trained.history}).savefig(temporary)
+    with complete_or_absent(examples) as temporary:
+        _examples_of(held_out, trained, title=f"A validation block, {parameters['phase']}").savefig(temporary)
+    write_json(description, {"history": trained.history, "threads": threads, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
+
+
+def _examples_of(held_out: TrackDataset, trained: Trained, *, title: str) -> Figure:
+    correlation, tracks = (part.numpy() for part in held_out[0])
+    strongest = np.hypot(*correlation).max(axis=0)
+    return examples_figure(strongest, tracks[0] > 0, trained.examples, title=title)
 
 
 def _settings(section: Parameters) -> dict[str, Any]:
