@@ -41,6 +41,7 @@ class Blocks(dict):
             position=rng.uniform(-0.4e-3, 0.4e-3, (*shape, 3)).astype(np.float32),
             velocity=np.zeros((*shape, 3), np.float32),
             vessel=np.zeros(shape, np.int32),
+            diameter=np.full(shape, 5e-6, np.float32),
             life=life,
             rank=rng.random((n_blocks, n_bubbles), dtype=np.float32),
         )
@@ -153,6 +154,7 @@ def stored(tmp_path: Path) -> Path:
     life = np.zeros(position.shape[:3], np.int16)
     life[:, 24:] = 1
     arrays = {"position": position, "velocity": position, "vessel": life.astype(np.int32), "life": life}
+    arrays["diameter"] = np.full(life.shape, 5e-6, np.float32)
     arrays["rank"] = np.zeros((1, 1), np.float32)
     with new_store(path, provenance={}) as store:
         store.attrs["concentration_per_mm3"] = DENSE
@@ -193,7 +195,7 @@ def test_channel_data_hold_echoes_as_strong_as_the_bubbles(stored: Path, tmp_pat
 def test_training_blocks_hold_echoes_as_strong_as_the_bubbles(stored: Path) -> None:
     given = small(
         validation=True,
-        training_set=DEFAULT["training_set"] | {"validation_concentration_per_mm3": DENSE},
+        training_set=DEFAULT["training_set"] | {"validation_concentrations_per_mm3": [DENSE]},
         targets=DEFAULT["targets"] | {"visibility_db": None},
     )
     seen = []

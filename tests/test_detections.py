@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ulmpipe.io.stores import write_json
 from ulmpipe.network import build_network, save_weights
-from ulmpipe.stages._detections import network_maps
+from ulmpipe.stages._detections import network_maps, operating_points_of
 
 
 @pytest.fixture
@@ -33,3 +34,16 @@ def test_a_mirrored_field_has_the_mirrored_answer_when_both_are_averaged(model):
     assert np.abs(once[0] - once_mirrored[0][:, ::-1]).max() > 1e-4
     for one, a, b in zip(averaged, once, once_mirrored, strict=True):
         np.testing.assert_allclose(one, (a + b[:, ::-1]) / 2, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("concentration", "threshold"), [(1.0, 0.4), (9.0, 0.4), (11.0, 0.6), (40.0, 0.6)])
+def test_an_acquisition_has_the_thresholds_of_the_nearest_concentration_by_its_ratio(
+    tmp_path, concentration, threshold
+):
+    points = [
+        {"concentration_per_mm3": 5.0, "network": {"per_block": {"threshold": 0.4}}},
+        {"concentration_per_mm3": 20.0, "network": {"per_block": {"threshold": 0.6}}},
+    ]
+    write_json(tmp_path / "points.json", {"operating_points": points})
+    chosen = operating_points_of(tmp_path / "points.json", concentration_per_mm3=concentration)
+    assert chosen["network"]["per_block"]["threshold"] == threshold

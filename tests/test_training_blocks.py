@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ulmpipe.stages.training_blocks import _group
+from ulmpipe.stages.training_blocks import _group, _validation_concentration
 
 
 def test_validation_blocks_have_rotations_of_their_own_shared_as_configured():
@@ -11,3 +11,15 @@ def test_validation_blocks_have_rotations_of_their_own_shared_as_configured():
     assert training == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
     held_out = {"validation": True, "training_set": {**sizes, "validation_blocks_per_rotation": 3}}
     assert [_group(held_out, block) for block in range(10, 18)] == [3, 3, 3, 4, 4, 4, 5, 5]
+
+
+def test_rotations_of_the_validation_blocks_have_the_concentrations_in_turn() -> None:
+    given = {
+        "training_set": {
+            "blocks_per_volume": 7,
+            "validation_blocks_per_rotation": 3,
+            "validation_concentrations_per_mm3": [5.0, 20.0],
+        }
+    }
+    found = [_validation_concentration(given, 7 + block) for block in range(9)]
+    assert found == [5.0] * 3 + [20.0] * 3 + [5.0] * 3

@@ -96,7 +96,7 @@ def n_bubble_blocks(bubbles):
 def largest_concentration(bubbles):
     if bubble_sets[bubbles] is None:
         blocks = settings.training_set
-        return max(*blocks.concentrations_per_mm3, blocks.validation_concentration_per_mm3)
+        return max(*blocks.concentrations_per_mm3, *blocks.validation_concentrations_per_mm3)
     return settings.largest_concentration_per_mm3
 
 
@@ -116,7 +116,7 @@ def training_set_of(shard):
     """What a shard depends on: how the validation blocks are chosen is no reason to make training blocks again."""
     others = ["blocks_per_shard", "validation_blocks_per_volume"]
     if shard != "validation":
-        others += ["validation_blocks_per_rotation", "validation_concentration_per_mm3"]
+        others += ["validation_blocks_per_rotation", "validation_concentrations_per_mm3"]
     return without("training_set", *others)
 
 

@@ -19,8 +19,13 @@ rule score:
             labels={"acquisition": "{acquisition}, scores"},
         ),
     params:
-        parameters=given(
-            "score", "evaluation", beamforming={"pixel": settings.beamforming.pixel}, targets={"upsampling": settings.targets.upsampling}),
+        parameters=lambda wildcards: given(
+            "score",
+            "evaluation",
+            beamforming={"pixel": settings.beamforming.pixel},
+            targets={"upsampling": settings.targets.upsampling},
+            concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,
+        ),
     log:
         f"{results}/logs/score/{{acquisition}}.log",
     benchmark:

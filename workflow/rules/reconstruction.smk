@@ -137,7 +137,11 @@ rule angiogram:
     output:
         angiogram=directory(f"{results}/angio_{{acquisition}}.zarr"),
     params:
-        parameters=given("angiogram", targets={"upsampling": settings.targets.upsampling}),
+        parameters=lambda wildcards: given(
+            "angiogram",
+            targets={"upsampling": settings.targets.upsampling},
+            concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,
+        ),
     log:
         f"{results}/logs/angiogram/{{acquisition}}.log",
     benchmark:

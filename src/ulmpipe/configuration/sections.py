@@ -317,7 +317,10 @@ class TrainingSet(_Section):
     concentrations_per_mm3: list[Positive] = Field(
         min_length=1, description="each training block has one of these, at random"
     )
-    validation_concentration_per_mm3: Positive = Field(description="bubbles/mm³ of the validation blocks")
+    validation_concentrations_per_mm3: list[Positive] = Field(
+        min_length=1,
+        description="bubbles/mm³ of the validation blocks, rotation by rotation in turn; each gets its own thresholds",
+    )
     lateral_offset: NotNegative = Field(
         description="largest random displacement of a volume from the axis, m"
     )

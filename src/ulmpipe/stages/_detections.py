@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.correlation import from_channels
-from ulmpipe.io.stores import new_array, new_store, open_store, read_block, read_blocks
+from ulmpipe.io.stores import new_array, new_store, open_store, read_block, read_blocks, read_json
 from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
@@ -90,6 +90,15 @@ def write_scores(
         )
         for block, score in enumerate(scores):
             array[block] = score
+
+
+def operating_points_of(operating_points: Path, *, concentration_per_mm3: float) -> dict[str, Any]:
+    """Points of both methods that were chosen at the concentration nearest to this one, by their ratio."""
+    chosen: dict[str, Any] = min(
+        read_json(operating_points)["operating_points"],
+        key=lambda each: abs(np.log(each["concentration_per_mm3"] / concentration_per_mm3)),
+    )
+    return chosen
 
 
 def operated(scores: NDArray[np.float32], *, radius: int, rise: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ulmpipe.angiogram import accumulate, mean_power, register_maps
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_blocks, read_json
-from ulmpipe.stages._detections import read_scores
+from ulmpipe.stages._detections import operating_points_of, read_scores
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
 
@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Count, for each fine pixel, the blocks in which it holds a track; average power Doppler beside it."""
     found = np.array(read_json(shifts)["shifts_pixels"])
-    points = read_json(operating_points)
+    points = operating_points_of(operating_points, concentration_per_mm3=parameters["concentration_per_mm3"])
     filtered = open_store(correlation, "power_doppler", "power_unfiltered")
     spacing, origin = filtered["power_doppler"].attrs["spacing"], filtered["power_doppler"].attrs["origin"]
     upsampling = parameters["targets"]["upsampling"]

@@ -40,13 +40,18 @@ def run(
     block_picture: Path,
     threads: int,
 ) -> None:
-    """Sweep the thresholds of both methods over the validation blocks, those of a rotation accumulated together."""
+    """Sweep the thresholds of both methods over the validation blocks of each concentration.
+
+    The blocks of a rotation are accumulated together.
+    """
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
-    sweeps: dict[tuple[str, int, int], list[Sweep]] = {}
+    sweeps: dict[float, dict[tuple[str, int, int], list[Sweep]]] = {}
     for path in validation:
         store = open_store(path, "correlation", "tracks")
         maps, truths = store["correlation"], crop_border(store["tracks"][:], border)
         groups = np.asarray(store.attrs["group"])
+        # a rotation has one concentration
+        concentration_of = dict(zip(groups.tolist(), store.attrs["concentration_per_mm3"], strict=True))
         blocks = range(maps.shape[0])
         inferred = network_maps(parameters, model, maps, threads=threads)
         scores = {
@@ -62,25 +67,28 @@ def run(
                 variant = crop_border(
                     np.stack([operated(block, radius=radius, rise=rise) for block in scores[method]]), border
                 )
-                sweeps.setdefault((method, radius, rise), []).extend(
-                    sweep_thresholds(
+                for group, concentration in concentration_of.items():
+                    sweep = sweep_thresholds(
                         variant[groups == group], truths[groups == group], thresholds=THRESHOLDS[method]
                     )
-                    for group in np.unique(groups)
-                )
-    means = {key: _mean(each) for key, each in sweeps.items()}
-    points: dict[str, Any] = {
-        method: {criterion: _best(means, method, criterion) for criterion in CRITERIA} for method in VARIANTS
-    }
-    write_json(
-        operating_points,
-        {**points, "provenance": provenance("operating_points", parameters, *validation, model)},
-    )
-    per_block = {method: each["per_block"] for method, each in points.items()}
+                    of_concentration = sweeps.setdefault(concentration, {})
+                    of_concentration.setdefault((method, radius, rise), []).append(sweep)
+    points: list[dict[str, Any]] = []
+    for concentration in sorted(sweeps):
+        means = {key: _mean(each) for key, each in sweeps[concentration].items()}
+        best = {
+            method: {criterion: _best(means, method, criterion) for criterion in CRITERIA}
+            for method in VARIANTS
+        }
+        points.append({"concentration_per_mm3": concentration, **best})
+    made = provenance("operating_points", parameters, *validation, model)
+    write_json(operating_points, {"operating_points": points, "provenance": made})
+    # pictures of the densest
+    per_block = {method: points[-1][method]["per_block"] for method in VARIANTS}
     curves = {method: means[method, point["radius"], point["rise"]] for method, point in per_block.items()}
     figure = threshold_figure(
         {method: (sweep.thresholds, sweep.per_block) for method, sweep in curves.items()},
-        title="Dice per block on validation blocks",
+        title=f"Dice per block on validation blocks, {concentration:g}/mm³",
         chosen={method: (point["threshold"], point["dice"]) for method, point in per_block.items()},
     )
     with complete_or_absent(picture) as temporary:

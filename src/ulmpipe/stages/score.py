@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ulmpipe.angiogram import register_maps
 from ulmpipe.evaluation.scores import evaluate, recall_at_matched_precision
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_blocks, read_json, write_json
-from ulmpipe.stages._detections import read_scores
+from ulmpipe.stages._detections import operating_points_of, read_scores
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -43,13 +43,14 @@ def run(
             border=border,
         )
 
+    chosen = operating_points_of(operating_points, concentration_per_mm3=parameters["concentration_per_mm3"])
     result: dict[str, Any] = {
         "n_blocks": len(found),
         "all_ones": evaluated(np.ones_like(tracks) for tracks in read_blocks(truth["tracks"])),
         "ground_truth": evaluated(read_blocks(truth["tracks"])),
     }
     for method, detections in (("network", network), ("expert", expert)):
-        points = read_json(operating_points)[method]
+        points = chosen[method]
         scored = {}
         for name, point in points.items():
             maps = register_maps(read_scores(detections, point), found, upsampling=upsampling)

@@ -79,9 +79,12 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
             units="1",
             spacing={"z": pixel / upsampling, "x": pixel / upsampling},
         )
-        store.attrs["group"] = [
-            _group(parameters, parameters["first_block"] + block) for block in range(n_blocks)
-        ]
+        numbers = range(parameters["first_block"], parameters["first_block"] + n_blocks)
+        store.attrs["group"] = [_group(parameters, block) for block in numbers]
+        if parameters["validation"]:
+            store.attrs["concentration_per_mm3"] = [
+                _validation_concentration(parameters, block) for block in numbers
+            ]
         made = _blocks(parameters, bubbles, psf)
         with writing_behind() as write:
             for block, (maps, target) in enumerate(
@@ -113,6 +116,14 @@ def _group(parameters: Parameters, block: int) -> int:
     n_blocks = training["blocks_per_volume"]
     n_placements = -(-n_blocks // training["blocks_per_rotation"])
     return int(n_placements + (block - n_blocks) // training["validation_blocks_per_rotation"])
+
+
+def _validation_concentration(parameters: Parameters, block: int) -> float:
+    """Bubbles/mm³ of a validation block: placements have those of the configuration in turn."""
+    training = parameters["training_set"]
+    placement = (block - training["blocks_per_volume"]) // training["validation_blocks_per_rotation"]
+    concentrations = training["validation_concentrations_per_mm3"]
+    return float(concentrations[placement % len(concentrations)])
 
 
 def _blocks(
@@ -206,7 +217,7 @@ def _block(
     rng = generator(parameters["seed"], "training_block", parameters["name"], block)
     training = parameters["training_set"]
     concentration = (
-        training["validation_concentration_per_mm3"]
+        _validation_concentration(parameters, block)
         if parameters["validation"]
         else float(rng.choice(training["concentrations_per_mm3"]))
     )
