@@ -2,8 +2,8 @@
 
 Run: `python examples/morphometry.py GRAPH [GRAPH …] --output FOLDER`, with graphs as `read_graph` takes them, in
 micrometres: the densest cube of 500 µm of each, cleaned, against three synthetic networks. Writes
-FOLDER/morphometry.png and prints Kolmogorov–Smirnov distances: of each synthetic network from each real one, and of
-real ones from each other.
+FOLDER/morphometry.png and prints Kolmogorov–Smirnov distances: of synthetic networks from those of each kind of file,
+and of the files of a kind from each other.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ulmpipe.vessels.graph import node_degrees
 
 CUBE = 0.5e-3
 STEP = 2e-6  # m of vessel for which a diameter counts once
+COLOURS = {".swc": "#6f9bd1", "synthetic": "#b03060"}
 Measures = dict[str, NDArray[np.float64]]
 
 
@@ -57,8 +58,8 @@ def distances(pairs: list[tuple[Measures, Measures]]) -> dict[str, NDArray[np.fl
     }
 
 
-def draw(real: list[Measures], synthetic: list[Measures], path: Path) -> None:
-    """Histograms: each real network grey, each synthetic one red."""
+def draw(groups: dict[str, list[Measures]], path: Path) -> None:
+    """Histograms: a line for each network, a colour for each kind."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -66,15 +67,15 @@ def draw(real: list[Measures], synthetic: list[Measures], path: Path) -> None:
 
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.4), layout="constrained")
     edges = (np.linspace(0, 300, 31), np.linspace(1, 2.5, 31), np.linspace(0, 40, 41), np.arange(2.5, 8))
-    for axis, name, bins in zip(axes, real[0], edges, strict=True):
-        for colour, label, some in (("0.6", "real", real), ("#b03060", "synthetic", synthetic)):
+    for axis, name, bins in zip(axes, groups["synthetic"][0], edges, strict=True):
+        for label, some in groups.items():
             for number, each in enumerate(some):
                 axis.hist(
                     np.clip(each[name], bins[0], bins[-1]),
                     bins,
                     density=True,
                     histtype="step",
-                    color=colour,
+                    color=COLOURS.get(label, "0.6"),
                     label=label if number == 0 else None,
                 )
         axis.set(xlabel=name, xlim=(bins[0], bins[-1]), yscale="log")
@@ -90,24 +91,24 @@ def main() -> None:
     parser.add_argument("graphs", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, default=Path())
     options = parser.parse_args()
-    real = []
+    groups: dict[str, list[Measures]] = {}
     for path in options.graphs:
         graph, _ = clean_graph(
             read_graph(path, voxel_size=(1e-6, 1e-6, 1e-6), connected=False), source=str(path)
         )
-        real.append(measures(cut_cube(graph, side=CUBE)))
+        groups.setdefault(path.suffix, []).append(measures(cut_cube(graph, side=CUBE)))
     synthetic = [measures(synthetic_cortex(generator(1, "graph", seed), side=CUBE)) for seed in (1, 2, 3)]
-    for label, pairs in (
-        ("synthetic from real", list(product(synthetic, real))),
-        ("real from real", list(combinations(real, 2))),
-        ("synthetic from synthetic", list(combinations(synthetic, 2))),
-    ):
+    comparisons = {"synthetic from synthetic": list(combinations(synthetic, 2))}
+    for kind, some in groups.items():
+        comparisons[f"synthetic from {kind}"] = list(product(synthetic, some))
+        comparisons[f"{kind} from {kind}"] = list(combinations(some, 2))
+    for label, pairs in comparisons.items():
         if pairs:
             for name, each in distances(pairs).items():
                 print(
                     f"{label}, {name}: median {np.median(each):.2f}, from {each.min():.2f} to {each.max():.2f}"
                 )
-    draw(real, synthetic, options.output / "morphometry.png")
+    draw({**groups, "synthetic": synthetic}, options.output / "morphometry.png")
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ from ulmpipe.vessels.synthetic import synthetic_cortex
 def run(parameters: Parameters, *, graph: Path, morphometry: Path, picture: Path) -> None:
     """Make one volume's graph, its morphometry and its picture."""
     native, steps = _native_graph(parameters)
-    for step in steps:
-        print(step)
     check_graph(native, source=f"graphs.{parameters['name']}")
     made = provenance("vessel_graph", parameters, *_files(parameters))
     dilated = dilate(native, parameters["dilation"])
+    steps = [*steps, CleaningStep.of(f"dilated {parameters['dilation']:g} times", dilated)]
+    for step in steps:
+        print(step)
     write_graph(graph, dilated, provenance=made)
     measured = measure(native, side=parameters["cube"])
     # JSON has no NaN
