@@ -151,6 +151,7 @@ def phase_parameters(wildcards):
         "network",
         phase=wildcards.phase,
         training=sections["training"][wildcards.phase],
+        augmentation=sections["training"]["augmentation"],
         dilation_radius=settings.targets.dilation_radius if wildcards.phase == "phase_1" else 0,
     )
 

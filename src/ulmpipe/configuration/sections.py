@@ -361,12 +361,26 @@ class Phase(_Section):
     )
 
 
+class AugmentationSection(_Section):
+    """Changes of a training block that give another one which could have been recorded, each made half of the time."""
+
+    rotate_phase: bool = Field(description="a random phase for all echoes; exact")
+    mirror_lateral: bool = Field(
+        description="mirror in x; exact but for the order of the angles within a frame"
+    )
+    reverse_time: bool = Field(description="play backwards; the same remark")
+    mirror_depth: bool = Field(
+        description="mirror in z and conjugate; exact only for a point spread function symmetric in depth"
+    )
+
+
 class Training(_Section):
     """The two phases."""
 
     processes: Count = Field(
         description="that train together on one machine, each with a GPU of its own, on its share of every batch"
     )
+    augmentation: AugmentationSection
     phase_1: Phase = Field(description="on dilated targets")
     phase_2: Phase = Field(description="from the weights of phase 1, on thin targets")
 

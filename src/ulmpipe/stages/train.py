@@ -63,7 +63,7 @@ def run(
     held_out = _data_set(parameters, validation, memory, augmentation=None)
     trained = train(
         network,
-        _data_set(parameters, blocks, memory, augmentation=Augmentation()),
+        _data_set(parameters, blocks, memory, augmentation=Augmentation(**parameters["augmentation"])),
         held_out,
         settings=settings,
         checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint}.pt",
