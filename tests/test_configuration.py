@@ -89,6 +89,10 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
             "network: {name: bigger}",
             "mine.yaml: network.name: 'bigger': expected 'light', 'complex' or 'paper'",
         ),
+        (
+            "training: {processes: 4}",
+            "mine.yaml: training.phase_1.batch_size: 2: expected a multiple of the 4 processes",
+        ),
         ("probe: {pitch: .nan}", "mine.yaml: probe.pitch: nan: expected a finite number"),
         (
             "probe: {name: L22}",

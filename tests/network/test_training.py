@@ -26,7 +26,7 @@ from ulmpipe.network import (
     training,
 )
 from ulmpipe.network.light import RealFront
-from ulmpipe.network.training import COLUMNS, _batches, learning_rate_factor, validate
+from ulmpipe.network.training import COLUMNS, _batches, is_first_process, learning_rate_factor, validate
 
 SETTINGS = TrainingSettings(n_epochs=4, batch_size=2, learning_rate=5e-3, precision="float32")
 
@@ -280,15 +280,36 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         )
         assert run.returncode == 0, run.stderr
         assert [file.name for file in (folder / "checkpoints").iterdir()] == ["c.pt"]
-        results[name] = json.loads((folder / "history.json").read_text())
-    one, two = results["one"], results["two"]
-    for name in ("training_loss", "validation_loss", "validation_dice"):
-        np.testing.assert_allclose(
-            [row[name] for row in two["history"]], [row[name] for row in one["history"]], rtol=1e-5
-        )
-    for name, weight in one["weights"].items():
-        np.testing.assert_allclose(two["weights"][name], weight, atol=1e-5)
-    assert one["history"][0]["training_loss"] > one["history"][-1]["training_loss"]
+        results[name] = json.loads((folder / "trained.json").read_text())
+        straight, resumed = results[name]["dice"], results[name]["resumed"]
+        assert resumed["weights"] == straight["weights"]
+        assert _numbers(resumed) == _numbers(straight)
+    for loss in ("bce_dice", "dice"):  # a mean over blocks, and one that is not
+        one, two = results["one"][loss], results["two"][loss]
+        np.testing.assert_allclose(_numbers(two), _numbers(one), rtol=1e-5)
+        for name, weight in one["weights"].items():
+            np.testing.assert_allclose(two["weights"][name], weight, atol=1e-5)
+
+
+def _numbers(trained: dict[str, Any]) -> list[list[float]]:
+    return [[row[name] for name in COLUMNS if name != "seconds"] for row in trained["history"]]
+
+
+def test_a_training_without_torchrun_is_alone_in_a_job_of_several_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = {
+        "SLURM_NTASKS": "2",
+        "SLURM_JOB_NAME": "job",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "1",
+        "RANK": "1",
+    }
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    settings = TrainingSettings(n_epochs=1, batch_size=4, precision="float32")
+    assert len(train(_network(), *_sets(), settings=settings).history) == 1
+    assert is_first_process()
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:

@@ -384,6 +384,15 @@ class Training(_Section):
     phase_1: Phase = Field(description="on dilated targets")
     phase_2: Phase = Field(description="from the weights of phase 1, on thin targets")
 
+    @model_validator(mode="after")
+    def _batches_are_shared(self) -> Self:
+        for name, phase in (("phase_1", self.phase_1), ("phase_2", self.phase_2)):
+            if phase.batch_size % self.processes:
+                raise ValueError(
+                    f"{name}.batch_size: {phase.batch_size}: expected a multiple of the {self.processes} processes"
+                )
+        return self
+
 
 class Acquisition(_Section):
     """One acquisition of the phantom."""

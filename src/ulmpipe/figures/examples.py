@@ -18,7 +18,7 @@ _SIDE, _GAP = 2.3, 0.12  # inches
 
 
 def examples_figure(
-    strongest: NDArray[np.floating],
+    moduli: NDArray[np.floating],
     target: NDArray[np.bool_],
     probabilities: Mapping[int, NDArray[np.generic]],
     *,
@@ -29,8 +29,8 @@ def examples_figure(
 
     Parameters
     ----------
-    strongest : (Z, X) float
-        Largest |χ| of the block over its frames.
+    moduli : (T, Z, X) float
+        |χ| of the block's frames: the middle one is drawn, and the largest over all.
     target : (8Z, 8X) bool
         What is to be found.
     probabilities : mapping of int to (8Z, 8X)
@@ -41,7 +41,12 @@ def examples_figure(
         Matplotlib's name of it.
 
     """
-    panels = [("max |χ| over the frames", strongest, None), ("target", target.astype(float), 1.0)]
+    strongest, middle = moduli.max(axis=0), len(moduli) // 2
+    panels = [
+        (f"|χ| of frame {middle + 1}", moduli[middle], strongest.max()),
+        ("max |χ| over the frames", strongest, strongest.max()),
+        ("target", target.astype(float), 1.0),
+    ]
     panels += [(f"epoch {epoch}", answer, 255.0) for epoch, answer in probabilities.items()]
     n_rows = -(-len(panels) // _IN_A_ROW)
     step, row_height = _SIDE + _GAP, _SIDE + 0.42

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from ulmpipe import progress as progress_bar
 from ulmpipe.errors import InputError
@@ -167,8 +167,9 @@ def train(
     Notes
     -----
     On one device, with one number of threads, a resumed training ends with the same numbers as an uninterrupted one.
-    Several processes see the blocks that one would, but normalise over their own shares of a batch and add gradients
-    in another order: their numbers differ from those of one.
+    Several processes see the batches that one would, and every loss is that of a whole batch. They add gradients in
+    another order: their numbers are those of one to rounding, but for networks with batch normalisation, which works
+    on each process's own share of a batch.
 
     """
     fabric = _fabric(settings)
@@ -202,7 +203,7 @@ def train(
         train_set.epoch = state.epoch
         learning_rate, total = float(scheduler.get_last_lr()[0]), 0.0
         for correlation, tracks in _batches(fabric, train_set, settings.batch_size):
-            loss = loss_of(model(correlation), tracks)
+            loss = loss_of(_of_all(fabric, model(correlation)), _of_all(fabric, tracks))
             stepper.zero_grad()
             fabric.backward(loss)
             if settings.gradient_norm is not None:
@@ -214,11 +215,10 @@ def train(
             bar.set_postfix_str(f"loss {value:.3f}", refresh=False)
             bar.update()
         found = validate(network, validation_set, settings=settings, fabric=fabric)
-        training_loss = _mean(fabric, total / steps_per_epoch)
         row = (
             state.epoch + 1,
             learning_rate,
-            training_loss,
+            total / steps_per_epoch,
             found.loss,
             found.dice,
             time.perf_counter() - start,
@@ -250,24 +250,26 @@ class Validation(NamedTuple):
 def validate(
     network: nn.Module, blocks: TrackDataset, *, settings: TrainingSettings, fabric: Fabric | None = None
 ) -> Validation:
-    """Scores of a data set; every process takes its share of the blocks."""
+    """Scores of a data set; every process takes its share of the batches."""
     fabric = fabric or _fabric(settings)
     network.to(fabric.device).eval()
     for buffer in network.buffers():
         if buffer.is_floating_point():  # statistics of batch normalisation: those of all processes
             buffer.copy_(_reduced(fabric, buffer) / fabric.world_size)
     sums = torch.zeros(3, dtype=torch.float64)
-    own = range(fabric.global_rank, len(blocks), fabric.world_size)
-    for correlation, tracks in DataLoader(Subset(blocks, own), settings.batch_size):
+    order, size = list(range(len(blocks))), settings.batch_size
+    batches = [order[first : first + size] for first in range(0, len(order), size)]
+    own = batches[fabric.global_rank :: fabric.world_size]  # whole: some losses are not means over the blocks
+    for correlation, tracks in DataLoader(blocks, batch_sampler=own):
         with fabric.autocast():
             logits = network(correlation.to(fabric.device)).float()
         target = tracks.to(fabric.device)
         found = (logits > 0).float()
-        size = found.sum((1, 2, 3)) + target.sum((1, 2, 3))
+        marked = found.sum((1, 2, 3)) + target.sum((1, 2, 3))
         sums += torch.tensor(
             [
                 float(LOSSES[settings.loss](logits, target)) * len(target),
-                float((2 * (found * target).sum((1, 2, 3)) / size.clamp(min=1)).sum()),
+                float((2 * (found * target).sum((1, 2, 3)) / marked.clamp(min=1)).sum()),
                 float(found.mean((1, 2, 3)).sum()),
             ],
             dtype=torch.float64,
@@ -278,11 +280,14 @@ def validate(
 def _fabric(settings: TrainingSettings) -> Fabric:
     """The device, or all of those that torchrun has started a process for."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Any = {"bfloat16": "bf16-mixed", "float32": "32-true"}[settings.precision]
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+        # named, since Fabric would look for its place in a SLURM job of several tasks
+        alone = LightningEnvironment()
+        return Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=alone)
     here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     fabric = Fabric(
         accelerator=accelerator,
@@ -290,6 +295,7 @@ def _fabric(settings: TrainingSettings) -> Fabric:
         devices=here,
         num_nodes=everywhere // here,
         precision=precision,
+        plugins=TorchElasticEnvironment(),
     )
     fabric.launch()
     return fabric
@@ -297,7 +303,7 @@ def _fabric(settings: TrainingSettings) -> Fabric:
 
 def is_first_process() -> bool:
     """Whether this process is the one that writes, of those that torchrun has started."""
-    return os.environ.get("RANK", "0") == "0"
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 def _batches(fabric: Fabric, train_set: TrackDataset, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -324,8 +330,13 @@ def _reduced(fabric: Fabric, values: Tensor) -> Tensor:
     return total.to(values.device)
 
 
-def _mean(fabric: Fabric, value: float) -> float:
-    return float(_reduced(fabric, torch.tensor(value, dtype=torch.float64))) / fabric.world_size
+def _of_all(fabric: Fabric, share: Tensor) -> Tensor:
+    """The whole batch, of which every process has a share; gradients flow back to it."""
+    if fabric.world_size == 1:
+        return share
+    shares = fabric.all_gather(share, sync_grads=True)
+    assert isinstance(shares, Tensor)
+    return shares.flatten(0, 1)
 
 
 @torch.inference_mode()

@@ -49,7 +49,8 @@ def run(
     import torch
 
     torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    level = logging.INFO if is_first_process() else logging.ERROR  # all would say the same
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     network = build_network(parameters["network"]["name"], seed=parameters["seed"])
     if weights is not None:
         load_weights(network, weights)
@@ -84,8 +85,7 @@ def run(
 
 def _examples_of(held_out: TrackDataset, trained: Trained, *, title: str) -> Figure:
     correlation, tracks = (part.numpy() for part in held_out[0])
-    strongest = np.hypot(*correlation).max(axis=0)
-    return examples_figure(strongest, tracks[0] > 0, trained.examples, title=title)
+    return examples_figure(np.hypot(*correlation), tracks[0] > 0, trained.examples, title=title)
 
 
 def _settings(section: Parameters) -> dict[str, Any]:
