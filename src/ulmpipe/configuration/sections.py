@@ -325,6 +325,9 @@ class TrainingSet(_Section):
         description="largest random displacement of a volume from the axis, m"
     )
     depth_offset: NotNegative = Field(description="largest random displacement from the elevation focus, m")
+    echo_spread_db: NotNegative = Field(
+        description="largest random change of the bubbles' echoes in a training block over noise and tissue, dB"
+    )
 
 
 class Targets(_Section):

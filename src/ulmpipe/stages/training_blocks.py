@@ -126,6 +126,14 @@ def _validation_concentration(parameters: Parameters, block: int) -> float:
     return float(concentrations[placement % len(concentrations)])
 
 
+def _echo_level(parameters: Parameters, block: int) -> np.float32:
+    """Echoes of a block's bubbles over their nominal strength; those of validation blocks have it."""
+    if parameters["validation"]:
+        return np.float32(1)
+    rng = generator(parameters["seed"], "echo_level", parameters["name"], block)
+    return np.float32(10 ** (rng.uniform(-1, 1) * parameters["training_set"]["echo_spread_db"] / 20))
+
+
 def _blocks(
     parameters: Parameters, bubbles: Any, psf: Any
 ) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
@@ -231,6 +239,7 @@ def _block(
     inside = np.all(np.abs(position - placement.centre) < placement.box, axis=-1, keepdims=True)
     seen = np.where(inside, moving, np.float32(np.nan)).reshape(*times.shape, -1, 3)
     reflectivity = read_reflectivity(parameters, bubbles, block, concentration_per_mm3=concentration)
+    reflectivity = reflectivity * _echo_level(parameters, block)
     iq = placement.simulate(positions=seen, reflectivity=reflectivity)
     xp = array_module(iq)
     if placement.tissue_images is not None:
