@@ -28,6 +28,7 @@ def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:
 
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.0 * max(1, len(phases)), 4.4), dpi=150, layout="constrained")
     for number, (name, rows) in enumerate(phases.items(), start=1):
@@ -39,6 +40,7 @@ def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:
             best = min(rows, key=lambda row: row["validation_loss"])
             axes.plot(best["epoch"], best["validation_loss"], "o", color=_VALIDATION, label="kept")
         axes.set(title=name, xlabel="epoch", ylabel="loss")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         score = axes.twinx()
         score.plot(epochs, [row["validation_dice"] for row in rows], color=_DICE, label="validation Dice")
         score.set_ylim(bottom=0)

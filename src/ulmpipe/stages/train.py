@@ -73,11 +73,12 @@ def run(
     )
     if not is_first_process():
         return
+    name = parameters["phase"].replace("_", " ")
     _write_history(history, trained.history)
     with complete_or_absent(curves) as temporary:
-        loss_figure({parameters["phase"]: trained.history}).savefig(temporary)
+        loss_figure({name: trained.history}).savefig(temporary)
     with complete_or_absent(examples) as temporary:
-        _examples_of(held_out, trained, title=f"A validation block, {parameters['phase']}").savefig(temporary)
+        _examples_of(held_out, trained, title=f"A validation block, {name}").savefig(temporary)
     write_json(description, {"history": trained.history, "threads": threads, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
