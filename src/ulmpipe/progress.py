@@ -28,12 +28,18 @@ class _Lines:
 
 
 def progress(
-    items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "block"
+    items: Iterable[Item],
+    description: str,
+    *,
+    total: int | None = None,
+    unit: str = "block",
+    done: int = 0,
+    shown: bool = True,
 ) -> Any:
     """Iterate over `items` showing how far it is and how long it still takes.
 
     In a terminal this is a moving bar; elsewhere (a log, a pipe) a line every ten seconds. The returned object is a
-    `tqdm.tqdm`.
+    `tqdm.tqdm`. What an earlier run has `done` counts in the percentage but not in the time left.
     """
     from tqdm import tqdm
 
@@ -42,6 +48,8 @@ def progress(
         items,
         desc=description,
         total=total,
+        initial=done,
+        disable=not shown,
         unit=unit,
         file=sys.stderr if terminal else _Lines(sys.stderr),
         mininterval=0.1 if terminal else SECONDS_BETWEEN_LINES,

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ulmpipe import progress as progress_bar
 from ulmpipe.errors import InputError
 from ulmpipe.network.dataset import TrackDataset
 from ulmpipe.network.losses import LOSSES
+from ulmpipe.progress import progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -126,7 +126,6 @@ def train(
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
     on_epoch: Callable[[list[Row]], None] | None = None,
-    progress: Callable[..., Any] = progress_bar.progress,
     description: str = "training",
 ) -> Trained:
     """Train a network in place and leave the weights of the best validation loss in it.
@@ -149,8 +148,6 @@ def train(
         aside.
     on_epoch : callable, optional
         Called with all rows so far after every epoch, before the checkpoint is written.
-    progress : callable
-        ``progress(items, description, total=, unit=)`` returning a tqdm bar.
     description : str
         Of the bar and the messages.
 
@@ -192,11 +189,14 @@ def train(
     if checkpoint_path is not None:
         state.resume(checkpoint_path, fingerprint)
     model, stepper = fabric.setup(network, optimizer)
-    bar = progress((), description, total=settings.n_epochs * steps_per_epoch, unit="step")
-    bar.disable = not fabric.is_global_zero
-    bar.n = bar.initial = bar.last_print_n = (
-        state.epoch * steps_per_epoch
-    )  # the ETA counts this run's steps only
+    bar = progress(
+        (),
+        description,
+        total=settings.n_epochs * steps_per_epoch,
+        unit="step",
+        done=state.epoch * steps_per_epoch,
+        shown=fabric.is_global_zero,
+    )
     while state.epoch < settings.n_epochs:
         start = time.perf_counter()
         model.train()
@@ -226,7 +226,7 @@ def train(
         state.end_epoch(dict(zip(COLUMNS, row, strict=True)))
         if state.epoch & (state.epoch - 1) == 0 or state.epoch == settings.n_epochs:
             state.examples[state.epoch] = _example(network, validation_set, fabric)
-        _log.info("%s: epoch %d: %s", description, state.epoch, state.history[-1])
+        _log.info("%s: epoch %d: %s", description, state.epoch, _in_words(state.history[-1]))
         if on_epoch is not None:
             on_epoch(state.history)
         enough = state.epoch == settings.n_epochs and state.epoch * steps_per_epoch >= ENOUGH_STEPS
@@ -236,6 +236,13 @@ def train(
     bar.close()
     network.load_state_dict(state.best_weights)
     return Trained(state.history, {epoch: example.numpy() for epoch, example in state.examples.items()})
+
+
+def _in_words(row: dict[str, float]) -> str:
+    return (
+        f"loss {row['training_loss']:.4f}, on validation blocks {row['validation_loss']:.4f}, "
+        f"Dice {100 * row['validation_dice']:.1f} %, {row['seconds']:.0f} s"
+    )
 
 
 class Validation(NamedTuple):
