@@ -26,6 +26,16 @@ def test_sources_follow_one_another() -> None:
     np.testing.assert_array_equal(tracks[0].numpy(), tracks_2[0])
 
 
+def test_the_fullest_block_is_found_over_all_sources() -> None:
+    maps, tracks = _blocks(3)
+    empty = np.zeros_like(tracks)
+    few, many = empty.copy(), empty.copy()
+    few[1, 0, :3] = True
+    many[[1, 2], 0, :5] = True
+    assert TrackDataset([maps, maps], [few, many]).fullest() == 4  # the first of two
+    assert TrackDataset([maps], [empty]).fullest() == 0
+
+
 def test_a_block_depends_on_seed_phase_epoch_and_index_alone() -> None:
     maps, tracks = _blocks(1)
     maps, tracks = np.repeat(maps, 8, axis=0), np.repeat(tracks, 8, axis=0)

@@ -151,6 +151,13 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
         rng = generator(self.seed, "order", self.phase, self.epoch)
         return [int(index) for index in rng.permutation(len(self))]
 
+    def fullest(self) -> int:
+        """Index of the block with the most track pixels, the first of several: one worth looking at."""
+        sizes = [
+            np.count_nonzero(source[block]) for source in self.tracks for block in range(source.shape[0])
+        ]
+        return int(np.argmax(sizes))
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if not 0 <= index < len(self):
             raise IndexError(index)

@@ -109,7 +109,7 @@ class Trained:
     history : list of dict
         One row per epoch: `COLUMNS`.
     examples : dict of int to (8Z, 8X) uint8
-        Probabilities (255 is 1) of the first validation block after some epochs: 1, 2, 4, 8, … and the last.
+        Probabilities (255 is 1) of the fullest validation block after some epochs: 1, 2, 4, 8, … and the last.
 
     """
 
@@ -348,10 +348,11 @@ def _of_all(fabric: Fabric, share: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _example(network: nn.Module, blocks: TrackDataset, fabric: Fabric) -> Tensor:
-    """Probabilities of the first block, (8Z, 8X) uint8."""
+    """Probabilities of the fullest block, (8Z, 8X) uint8."""
     network.eval()
+    correlation, _ = blocks[blocks.fullest()]
     with fabric.autocast():
-        logits = network(blocks[0][0][None].to(fabric.device))
+        logits = network(correlation[None].to(fabric.device))
     return (255 * logits[0, 0].float().sigmoid()).round().to("cpu", torch.uint8)
 
 

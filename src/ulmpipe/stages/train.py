@@ -85,7 +85,7 @@ def run(
 
 
 def _examples_of(held_out: TrackDataset, trained: Trained, *, title: str) -> Figure:
-    correlation, tracks = (part.numpy() for part in held_out[0])
+    correlation, tracks = (part.numpy() for part in held_out[held_out.fullest()])
     return examples_figure(np.hypot(*correlation), tracks[0] > 0, trained.examples, title=title)
 
 
