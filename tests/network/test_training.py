@@ -25,8 +25,10 @@ from ulmpipe.network import (
     train,
     training,
 )
+from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.light import RealFront
-from ulmpipe.network.training import COLUMNS, _batches, is_first_process, learning_rate_factor, validate
+from ulmpipe.network.schedule import learning_rate_factor
+from ulmpipe.network.training import COLUMNS, _batches, _loaded, validate
 
 SETTINGS = TrainingSettings(n_epochs=4, batch_size=2, learning_rate=5e-3, precision="float32")
 
@@ -316,3 +318,21 @@ def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
     fabric = type("Two", (), {"world_size": 2, "global_rank": 0, "device": torch.device("cpu")})()
     with pytest.raises(InputError, match=r"training.batch_size: 3; expected a multiple of the 2 processes"):
         next(_batches(fabric, _sets()[0], 3))
+
+
+def test_batches_that_threads_make_ahead_are_the_same_in_the_same_order() -> None:
+    train_set, _ = _sets()
+    batches = [[3, 1], [0, 2], [1, 0], [2, 3], [0, 1], [3, 2]]
+    alone, ahead = (list(_loaded(train_set, batches, ahead=number)) for number in (0, 3))
+    assert len(ahead) == len(batches)
+    for one, other in zip(alone, ahead, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(alone[0][0], alone[1][0])
+
+
+def test_what_a_thread_cannot_read_ends_the_training() -> None:
+    train_set, _ = _sets()
+    batches = _loaded(train_set, [[0, 1], [2, len(train_set)]], ahead=2)
+    next(batches)
+    with pytest.raises(IndexError):
+        next(batches)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ulmpipe.network import TrackDataset, TrainingSettings, train
-from ulmpipe.network.training import is_first_process
+from ulmpipe.network.devices import is_first_process
 
 # of the longest gradients that are left alone: some steps are shortened and some are not, so that Adam, to which a
 # common factor means nothing, would show a gradient of another length

@@ -29,12 +29,12 @@ module.progress = first_only
 """
 KILLED_AFTER_AN_EPOCH = """
 import os, signal
-from ulmpipe.network import training
-save = training._State.save
+from ulmpipe.network import checkpoint
+save = checkpoint.TrainingState.save
 def save_and_end(*arguments):
     save(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
-training._State.save = save_and_end
+checkpoint.TrainingState.save = save_and_end
 """
 
 

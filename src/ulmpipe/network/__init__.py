@@ -8,7 +8,8 @@ from ulmpipe.network.inference import infer_field, infer_sliding, load_weights, 
 from ulmpipe.network.light import Light
 from ulmpipe.network.losses import LOSSES
 from ulmpipe.network.paper import DeepSTULM
-from ulmpipe.network.training import TrainingSettings, train
+from ulmpipe.network.schedule import TrainingSettings
+from ulmpipe.network.training import train
 
 __all__ = [
     "LOSSES",

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from ulmpipe.figures.examples import examples_figure
 from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, read_block, write_json
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
+from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import load_weights, save_weights
-from ulmpipe.network.training import COLUMNS, Row, Trained, TrainingSettings, is_first_process, train
+from ulmpipe.network.schedule import TrainingSettings
+from ulmpipe.network.training import COLUMNS, Row, Trained, train
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.targets import dilate_tracks
 
@@ -122,11 +125,13 @@ class _Memory:
 
     def __init__(self, n_bytes: int) -> None:
         self.left = n_bytes
+        self.lock = Lock()  # blocks may be read by several threads
 
     def take(self, n_bytes: int) -> bool:
         """Claim some, if there are as many."""
-        granted = n_bytes <= self.left
-        self.left -= n_bytes * granted
+        with self.lock:
+            granted = n_bytes <= self.left
+            self.left -= n_bytes * granted
         return granted
 
 

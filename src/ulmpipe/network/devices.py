@@ -1,0 +1,73 @@
+"""What a training runs on: a processor, a GPU, or the processes that torchrun has started, one a GPU."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def devices_of(precision: str) -> Fabric:
+    """Lightning's handle of the device, or of all those that torchrun has started a process for."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    mixed: Any = {"bfloat16": "bf16-mixed", "float32": "32-true"}[precision]
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        # named, since Fabric would look for its place in a SLURM job of several tasks
+        alone = LightningEnvironment()
+        return Fabric(accelerator=accelerator, devices=1, precision=mixed, plugins=alone)
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy="ddp",
+        devices=here,
+        num_nodes=everywhere // here,
+        precision=mixed,
+        plugins=TorchElasticEnvironment(),
+    )
+    fabric.launch()
+    return fabric
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, of those that torchrun has started."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
+
+
+def sum_over_processes(fabric: Fabric, values: Tensor) -> Tensor:
+    """Sum over all processes."""
+    if fabric.world_size == 1:
+        return values
+    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total.to(values.device)
+
+
+def gather(fabric: Fabric, share: Tensor) -> Tensor:
+    """The whole batch, of which every process has a share; gradients flow back to it."""
+    if fabric.world_size == 1:
+        return share
+    shares = fabric.all_gather(share, sync_grads=True)
+    assert isinstance(shares, Tensor)
+    return shares.flatten(0, 1)
+
+
+def has_3d_convolutions(network: nn.Module) -> bool:
+    """Whether any part of a network convolves over three axes."""
+    return any(isinstance(module, nn.Conv3d) for module in network.modules())
+
+
+def lay_out_channels_last(network: nn.Module) -> None:
+    """Lay the weights of convolutions out as their fast kernels want them."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        elif isinstance(module, nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

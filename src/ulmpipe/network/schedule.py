@@ -1,0 +1,74 @@
+"""How a phase is trained: its settings, and the learning rate at each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ulmpipe.errors import InputError
+from ulmpipe.network.losses import LOSSES
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How one phase is trained.
+
+    Attributes
+    ----------
+    n_epochs, batch_size : int
+        Passes over the training set; blocks a step.
+    learning_rate : float
+        Largest rate of Adam.
+    schedule : str
+        "cosine": linear warm-up over `warm_up` (a share of all steps), then half a cosine to zero.
+        "multistep": times `decay` after each epoch in `milestones`, as the paper.
+    loss : str
+        A name of `ulmpipe.network.losses.LOSSES`.
+    precision : str
+        "bfloat16" (autocast; weights stay float32) or "float32".
+    weight_decay : float
+        Of AdamW; 0 is Adam.
+    gradient_norm : float or None
+        Longer gradients are shortened to this norm.
+
+    """
+
+    n_epochs: int = 10
+    batch_size: int = 2
+    learning_rate: float = 5e-3
+    schedule: str = "cosine"
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    warm_up: float = 0.05
+    loss: str = "bce_dice"
+    precision: str = "bfloat16"
+    weight_decay: float = 0.0
+    gradient_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names and numbers that mean nothing."""
+        for field, value, names in (
+            ("schedule", self.schedule, ("cosine", "multistep")),
+            ("loss", self.loss, tuple(LOSSES)),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in names:
+                raise InputError(f"training.{field}: '{value}'; expected one of {', '.join(names)}")
+        for field in ("n_epochs", "batch_size", "learning_rate"):
+            if not getattr(self, field) > 0:
+                raise InputError(f"training.{field}: {getattr(self, field)}; expected more than 0")
+
+
+def learning_rate_factor(settings: TrainingSettings, step: int, *, steps_per_epoch: int) -> float:
+    """Share of the largest learning rate at a step, counted from 0."""
+    if settings.schedule == "multistep":
+        return settings.decay ** sum(
+            step // steps_per_epoch >= milestone for milestone in settings.milestones
+        )
+    n_steps = settings.n_epochs * steps_per_epoch
+    n_warm_up = max(1, round(settings.warm_up * n_steps))
+    if step < n_warm_up:
+        return (step + 1) / n_warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up)))
