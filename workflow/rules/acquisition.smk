@@ -1,7 +1,10 @@
-# 10. The acquisition: a wide-field phantom of the test graph, with tissue, noise and drift, and its ground truth.
+# 10. The acquisition: a wide-field phantom of the test graph, with tissue, noise and drift, and its ground truth; or
+# a recording of a user's own.
 
 
 rule channel_data:
+    wildcard_constraints:
+        acquisition=one_of(settings.phantoms),
     message:
         "Channel data of acquisition {wildcards.acquisition}"
     input:
@@ -28,6 +31,8 @@ rule channel_data:
 
 
 rule ground_truth:
+    wildcard_constraints:
+        acquisition=one_of(settings.phantoms),
     message:
         "Ground truth of acquisition {wildcards.acquisition}"
     input:
@@ -60,3 +65,67 @@ rule ground_truth:
     shell:
         "python -m ulmpipe ground_truth --parameters {params.parameters:q} --threads {threads}"
         " --graph {input.graph} --trajectories {input.trajectories} --ground-truth {output.ground_truth} 2>&1 | tee {log}"
+
+
+rule recorded_channel_data:
+    wildcard_constraints:
+        acquisition=one_of(recordings_of("channel_data")),
+    message:
+        "Channel data of recording {wildcards.acquisition}"
+    input:
+        files=recorded_files,
+    output:
+        channel_data=temp(directory(f"{results}/channel_data/{{acquisition}}.zarr")),
+    params:
+        parameters=lambda wildcards: given(
+            "recording",
+            "probe",
+            "sequence",
+            "medium",
+            acquisition=sections["acquisitions"][wildcards.acquisition],
+        ),
+    log:
+        f"{results}/logs/recorded_channel_data/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/recorded_channel_data/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    shell:
+        "python -m ulmpipe recording --parameters {params.parameters:q} --threads {threads}"
+        " --store {output.channel_data} 2>&1 | tee {log}"
+
+
+rule recorded_images:
+    wildcard_constraints:
+        acquisition=one_of(recordings_of("iq")),
+    message:
+        "Images of recording {wildcards.acquisition}"
+    input:
+        files=recorded_files,
+    output:
+        iq=directory(f"{results}/iq/{{acquisition}}.zarr"),
+    params:
+        parameters=lambda wildcards: given(
+            "recording",
+            "sequence",
+            "medium",
+            acquisition=sections["acquisitions"][wildcards.acquisition],
+            beamforming={"pixel": settings.beamforming.pixel},
+        ),
+    log:
+        f"{results}/logs/recorded_images/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/recorded_images/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    shell:
+        "python -m ulmpipe recording --parameters {params.parameters:q} --threads {threads}"
+        " --store {output.iq} 2>&1 | tee {log}"

@@ -26,7 +26,7 @@ sections = settings.model_dump(mode="json")
 
 # whose bubbles: a training volume's, or the test volume's for one acquisition
 bubble_sets = {volume: None for volume in settings.volumes.train} | {
-    f"{settings.volumes.test}_{acquisition}": acquisition for acquisition in settings.acquisitions
+    f"{settings.volumes.test}_{acquisition}": acquisition for acquisition in settings.phantoms
 }
 
 
@@ -46,10 +46,15 @@ if settings.model != "train":
         print(f"note: {line}", file=sys.stderr)
 
 
+def one_of(names):
+    """Pattern of a wildcard that has one of these values; of none, if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    volume="|".join(map(re.escape, [*settings.volumes.train, settings.volumes.test])),
-    acquisition="|".join(map(re.escape, settings.acquisitions)),
-    bubbles="|".join(map(re.escape, bubble_sets)),
+    volume=one_of([*settings.volumes.train, settings.volumes.test]),
+    acquisition=one_of(settings.acquisitions),
+    bubbles=one_of(bubble_sets),
     shard=r"\d{3}|validation",
     phase="phase_1|phase_2",
     method="expert|network",
@@ -157,6 +162,24 @@ def phase_parameters(wildcards):
 
 
 # ---------------------------------------------------------------- acquisitions
+
+
+def recordings_of(kind):
+    return [name for name, recording in settings.recordings.items() if recording.kind == kind]
+
+
+def recorded_files(wildcards):
+    from ulmpipe.io.recordings.recording import find_files
+
+    try:
+        return list(map(str, find_files(settings.recordings[wildcards.acquisition].recording)))
+    except InputError as error:
+        sys.exit(f"error in the configuration:\nacquisitions.{wildcards.acquisition}.recording: {error}")
+
+
+def of_phantom(path):
+    """An input that there is of a phantom's acquisition only: nobody knows the truth of a recording."""
+    return lambda wildcards: path.format(**wildcards) if wildcards.acquisition in settings.phantoms else []
 
 
 def acquisition_given(stage, wildcards, *names, **more):

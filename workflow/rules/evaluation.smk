@@ -2,6 +2,8 @@
 
 
 rule score:
+    wildcard_constraints:
+        acquisition=one_of(settings.phantoms),
     message:
         "Scores of {wildcards.acquisition}"
     input:
@@ -47,8 +49,9 @@ rule render:
         "Picture of {wildcards.acquisition}"
     input:
         angiogram=f"{results}/angio_{{acquisition}}.zarr",
-        ground_truth=f"{results}/ground_truth/{{acquisition}}.zarr",
-        scores=f"{results}/scores_{{acquisition}}.json",
+        shifts=f"{results}/registration/{{acquisition}}.json",
+        ground_truth=of_phantom(f"{results}/ground_truth/{{acquisition}}.zarr"),
+        scores=of_phantom(f"{results}/scores_{{acquisition}}.json"),
     output:
         picture=report(
             f"{results}/angio_{{acquisition}}.png",
@@ -66,6 +69,7 @@ rule render:
         parameters=lambda wildcards: given(
             "render",
             "figure",
+            name=wildcards.acquisition,
             acquisition=sections["acquisitions"][wildcards.acquisition],
         ),
     log:
@@ -80,5 +84,6 @@ rule render:
         runtime=10,
     shell:
         "python -m ulmpipe render --parameters {params.parameters:q} --threads {threads}"
-        " --angiogram {input.angiogram} --ground-truth {input.ground_truth} --scores {input.scores}"
+        " --angiogram {input.angiogram} --shifts {input.shifts}"
+        " $([ -z '{input.scores}' ] || echo --ground-truth {input.ground_truth} --scores {input.scores})"
         " --picture {output.picture} --drift {output.drift} 2>&1 | tee {log}"

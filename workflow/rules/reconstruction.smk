@@ -2,6 +2,8 @@
 
 
 rule beamform:
+    wildcard_constraints:
+        acquisition=one_of([*settings.phantoms, *recordings_of("channel_data")]),
     message:
         "Beamforming {wildcards.acquisition}"
     input:

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ulmpipe.configuration.sections import Configuration, FileGraph
+from ulmpipe.configuration.sections import ACQUISITION_TAGS, Configuration, FileGraph
 from ulmpipe.errors import InputError
 
 
 def _one_line(error: Mapping[str, Any], files: Mapping[str, Any]) -> str:
     # a discriminated union puts its tag into the location: it is not a field of the user's
-    location = [str(part) for part in error["loc"] if part not in ("synthetic", "file")]
+    tags = ("synthetic", "file", *ACQUISITION_TAGS)
+    location = [str(part) for part in error["loc"] if part not in tags]
     value, expected = error["input"], _expectation(error["msg"])
     if isinstance(value, dict | BaseModel) and error["type"] == "value_error":
         # a whole section: the message itself names the field and the value

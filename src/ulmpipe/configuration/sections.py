@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import pi
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from ulmpipe.acoustics.named_probes import probe_figures, probe_names
 from ulmpipe.displacement import count_states
@@ -404,6 +404,60 @@ class Acquisition(_Section):
     n_blocks: Annotated[int, Field(ge=1)] = Field(description="data blocks")
 
 
+class ImagedField(_Section):
+    """What is imaged of channel data, centred on the middle of the probe."""
+
+    width: Positive = Field(description="lateral, m")
+    height: Positive = Field(description="along depth, m")
+    depth: Positive = Field(description="of its middle, m")
+
+
+class Recording(_Section):
+    """An acquisition of a user's own."""
+
+    recording: str = Field(
+        description="a file, or a pattern such as data/block_*.mat; in place of `n_blocks` of a phantom"
+    )
+    kind: Literal["channel_data", "iq"] = Field(
+        default="channel_data", description="what the files hold: what the elements received, or images"
+    )
+    format: Literal["verasonics", "pala", "must", "ustb", "zea", "plain"] | None = Field(
+        default=None, description="of the files; null: found by their content"
+    )
+    description: dict[str, Any] = Field(
+        default={}, description="what the files do not say, see docs/recordings.md"
+    )
+    field: ImagedField | None = Field(
+        default=None, description="what is imaged of channel data; images are taken as they are"
+    )
+    carrier: bool = Field(
+        default=True, description="whether the phase of images turns with depth, as delay-and-sum leaves it"
+    )
+    concentration_per_mm3: Positive = Field(
+        default=10.0, description="a guess in bubbles/mm³, which chooses among the thresholds"
+    )
+    n_blocks: Count | None = Field(default=None, description="the first so many; null: all")
+    faulty_blocks: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="blocks that cannot be read, or have samples that are not finite or frames that were dropped",
+    )
+
+    @model_validator(mode="after")
+    def _field_of_channel_data(self) -> Self:
+        if (self.field is None) == (self.kind == "channel_data"):
+            expected = "missing: expected width, height and depth" if self.field is None else "expected none"
+            raise ValueError(f"field: {expected} for kind {self.kind}")
+        return self
+
+
+def _kind_of_acquisition(entry: Any) -> str:
+    recorded = "recording" in entry if isinstance(entry, dict) else isinstance(entry, Recording)
+    return ACQUISITION_TAGS[int(recorded)]
+
+
+ACQUISITION_TAGS = ("of a phantom", "of one's own")  # no words of a configuration
+
+
 class Phantom(_Section):
     """The wide field that stands in for an animal."""
 
@@ -491,8 +545,15 @@ class Configuration(_Section):
     )
     network: Network
     training: Training
-    acquisitions: dict[Name, Acquisition] = Field(
-        min_length=1, description="by the name its files have; every one is a cut of the densest"
+    acquisitions: dict[
+        Name,
+        Annotated[
+            Annotated[Acquisition, Tag(ACQUISITION_TAGS[0])] | Annotated[Recording, Tag(ACQUISITION_TAGS[1])],
+            Discriminator(_kind_of_acquisition),
+        ],
+    ] = Field(
+        min_length=1,
+        description="by the name its files have; those of the phantom are cuts of the densest of them",
     )
     phantom: Phantom
     inference: Inference
@@ -553,6 +614,16 @@ class Configuration(_Section):
         return self
 
     @property
+    def phantoms(self) -> dict[str, Acquisition]:
+        """Acquisitions that are simulated."""
+        return {name: each for name, each in self.acquisitions.items() if isinstance(each, Acquisition)}
+
+    @property
+    def recordings(self) -> dict[str, Recording]:
+        """Acquisitions that a user made."""
+        return {name: each for name, each in self.acquisitions.items() if isinstance(each, Recording)}
+
+    @property
     def largest_concentration_per_mm3(self) -> float:
-        """Concentration of the dense distribution of which every acquisition is a nested subset."""
-        return max(acquisition.concentration_per_mm3 for acquisition in self.acquisitions.values())
+        """Concentration of the dense distribution of which every phantom's acquisition is a nested subset."""
+        return max((each.concentration_per_mm3 for each in self.phantoms.values()), default=0.0)

@@ -150,7 +150,7 @@ def identity(path: str | Path) -> str:
         from ulmpipe.io.graph_store import load_provenance
 
         made = load_provenance(path)
-    return _bytes_identity(path) if made is None else identity_of(made)
+    return bytes_identity(path) if made is None else identity_of(made)
 
 
 def identity_of(made: Mapping[str, Any]) -> str:
@@ -160,9 +160,21 @@ def identity_of(made: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _bytes_identity(path: Path) -> str:
+def bytes_identity(path: str | Path) -> str:
+    """A hash of what is in a file, or of names and contents of all files in a folder."""
+    path = Path(path)
+    if not path.is_dir():
+        return _hash_of_file(path).hexdigest()[:16]
+    total = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+        total.update(str(file.relative_to(path)).encode() + _hash_of_file(file).digest())
+    return total.hexdigest()[:16]
+
+
+def _hash_of_file(path: Path) -> Any:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 

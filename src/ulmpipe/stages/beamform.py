@@ -20,6 +20,7 @@ def run(parameters: Parameters, *, channel_data: Path, iq: Path) -> None:
     image = parameters["beamforming"]
     grid = square_grid(**scan["field"], pixel=image["pixel"])
     n_blocks, n_frames = samples.shape[:2]
+    scales = np.broadcast_to(samples.attrs["scale"], n_blocks)  # one for all, or one for each
     with new_store(iq, provenance=provenance("beamform", parameters, channel_data)) as store:
         store.attrs["scan"] = scan
         images = new_array(
@@ -36,7 +37,7 @@ def run(parameters: Parameters, *, channel_data: Path, iq: Path) -> None:
         for block in progress(range(n_blocks), "beamforming"):
             integers = read_block(samples, block)
             data = integers.astype(np.float32).view(np.complex64)[..., 0]
-            data *= np.float32(samples.attrs["scale"])
+            data *= np.float32(scales[block])
             images[block] = delay_and_sum(
                 data,
                 grid,

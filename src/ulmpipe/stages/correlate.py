@@ -20,6 +20,8 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
     psf = open_store(point_spread, "point_spread")["point_spread"]
     n_blocks, n_frames, n_z, n_x = images.shape
     spacing, origin = images.attrs["spacing"], images.attrs["origin"]
+    # images from elsewhere may have lost their carrier
+    wavenumber = psf.attrs["wavenumber"] if images.attrs.get("carrier", True) else 0.0
     depths = origin["z"] + np.arange(n_z) * spacing["z"]
     with new_store(correlation, provenance=provenance("correlate", parameters, iq, point_spread)) as store:
         block_dims = ("block", "z", "x")
@@ -51,7 +53,7 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
             raw = read_block(images, block)
             filtered = svd_filter(raw, n_removed=parameters["clutter_filter"]["n_removed"])
             chi = correlation_map(
-                remove_carrier(filtered, depths, wavenumber=psf.attrs["wavenumber"]),
+                remove_carrier(filtered, depths, wavenumber=wavenumber),
                 psf[0],
                 regularization=parameters["correlation"]["regularization"],
             )

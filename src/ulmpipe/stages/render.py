@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,33 +15,55 @@ from ulmpipe.stages._parameters import Parameters
 
 
 def run(
-    parameters: Parameters, *, angiogram: Path, ground_truth: Path, scores: Path, picture: Path, drift: Path
+    parameters: Parameters,
+    *,
+    angiogram: Path,
+    shifts: Path,
+    picture: Path,
+    drift: Path,
+    ground_truth: Path | None = None,
+    scores: Path | None = None,
 ) -> None:
-    """Draw ground truth, power Doppler, expert and network side by side."""
-    maps = open_store(angiogram, "network", "expert", "power_doppler")
-    truth, results = open_store(ground_truth, "tracks"), read_json(scores)
-    power = maps["power_doppler"]
-    pixel, origin = power.attrs["spacing"]["z"], power.attrs["origin"]
-    n_z, n_x = power.shape[1:]
-    left, top = origin["x"] - pixel / 2, origin["z"] - pixel / 2
-    concentration = parameters["acquisition"]["concentration_per_mm3"]
+    """Draw power Doppler, expert and network side by side; of a phantom, the ground truth and the scores too."""
+    store = open_store(angiogram, "network", "expert", "power_doppler")
+    power = store["power_doppler"]
+    results = None if scores is None else read_json(scores)
+    panels = [
+        Panel("Power Doppler", power[0], "power", caption="after the clutter filter"),
+        *(
+            Panel(name, store[method][0], caption=score_caption(results[method]) if results else "")
+            for method, name in (("expert", "Expert ULM"), ("network", "Network"))
+        ),
+    ]
+    found, true = np.array(read_json(shifts)["shifts_pixels"]), None
+    pixel = power.attrs["spacing"]["z"]
+    if ground_truth is not None:
+        truth = open_store(ground_truth, "tracks", "drift")
+        tracks = accumulate(read_blocks(truth["tracks"]))
+        panels.insert(0, Panel("Ground truth", tracks, caption="every simulated visible bubble"))
+        true = truth["drift"][:] / pixel
     figure = angiogram_figure(
-        [
-            Panel(
-                "Ground truth",
-                accumulate(read_blocks(truth["tracks"])),
-                caption="every simulated visible bubble",
-            ),
-            Panel("Power Doppler", power[0], "power", caption="after the clutter filter"),
-            Panel("Expert ULM", maps["expert"][0], caption=score_caption(results["expert"])),
-            Panel("Network", maps["network"][0], caption=score_caption(results["network"])),
-        ],
-        extent=(left, left + n_x * pixel, top, top + n_z * pixel),
-        title=f"{concentration:g} bubbles/mm³, {results['n_blocks']} blocks",
+        panels,
+        extent=_extent(power),
+        title=_title(parameters, store.attrs["n_blocks"]),
         colormap=parameters["figure"]["colormap"],
     )
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
-    found, true = (np.array(results["drift"][name]) / pixel for name in ("found", "true"))
     with complete_or_absent(drift) as temporary:
         drift_figure(found, true, pixel_size=pixel).savefig(temporary)
+
+
+def _extent(power: Any) -> tuple[float, float, float, float]:
+    """Left, right, upper and lower edge of the images of an array (…, z, x), m."""
+    spacing, origin = power.attrs["spacing"], power.attrs["origin"]
+    n_z, n_x = power.shape[-2:]
+    left, top = origin["x"] - spacing["x"] / 2, origin["z"] - spacing["z"] / 2
+    return left, left + n_x * spacing["x"], top, top + n_z * spacing["z"]
+
+
+def _title(parameters: Parameters, n_blocks: int) -> str:
+    acquisition = parameters["acquisition"]
+    if "recording" in acquisition:
+        return f"{parameters['name']}, {n_blocks} blocks"
+    return f"{acquisition['concentration_per_mm3']:g} bubbles/mm³, {n_blocks} blocks"

@@ -1,0 +1,271 @@
+"""Table II of Milecki et al. 2021 with a trained model: 800 blocks of 1 mm³ against the long reference.
+
+Run: `python examples/table_two.py --configuration config/pretrained.yaml --model models/light_cortex --validation
+mouse_20120625 --test mouse_20120626 --output FOLDER`. One slice of each volume, 800 blocks at each concentration, cuts
+of the same bubbles; the reference holds all of 1000 blocks at the highest, 20 000 bubbles at 20/mm³. Thresholds of
+network and expert are chosen on the validation volume: in how many blocks a pixel must be set (`times`), how bright
+(`threshold`), and for the expert over how many pixels a detection is spread and by how many it is raised. Work that is
+done is not done again: shards of blocks are kept in FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONCENTRATIONS = (1.0, 5.0, 10.0, 20.0)
+PAPER = {  # precision, recall, Dice
+    1.0: {"ground truth": (100, 35, 52), "expert": (90, 33, 48), "network": (96, 40, 56)},
+    5.0: {"ground truth": (100, 63, 77), "expert": (74, 63, 70), "network": (87, 67, 78)},
+    10.0: {"ground truth": (100, 78, 88), "expert": (70, 64, 67), "network": (81, 82, 81)},
+    20.0: {"ground truth": (100, 89, 94), "expert": (67, 63, 65), "network": (58, 92, 71)},
+}
+MOST_TIMES = 8  # blocks that must agree on a pixel
+# fine pixels over which a detection is spread, and by which it is raised
+VARIANTS = {"network": [(0, 0)], "expert": list(product((0, 1, 2), (0, 1, 2)))}
+THRESHOLDS = np.concatenate([np.arange(1, 98) * 0.01, [0.975, 0.98, 0.985, 0.99, 0.995, 0.998]])
+LEAST_PRECISION = 0.85
+
+Best = NDArray[
+    np.float16
+]  # (times, z, x): the highest values of each pixel over the blocks, in descending order
+
+
+def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
+    """The highest values of each pixel, those of one block more among them."""
+    together = np.concatenate([best, scores[None].astype(np.float16)])
+    return np.sort(together, axis=0)[::-1][:MOST_TIMES]
+
+
+def shard_of_blocks(
+    settings: dict[str, Any], files: dict[str, Path], folder: Path, part: tuple[float, int, int]
+) -> Path:
+    """Simulate some blocks of one concentration and keep what both methods and the truth say of them together."""
+    from ulmpipe.io.stores import complete_or_absent, open_store, read_block
+    from ulmpipe.stages import training_blocks
+    from ulmpipe.stages._detections import expert_map, network_maps, operated
+
+    concentration, first, n_blocks = part
+    path = folder / f"{concentration:g}_{first:04d}.npz"
+    if path.exists():
+        return path
+    upsampling = settings["targets"]["upsampling"]
+    training_set = settings["training_set"] | {"concentrations_per_mm3": [concentration]}
+    parameters = settings | {"training_set": training_set, "first_block": first, "n_blocks": n_blocks}
+    blocks = folder / f"{path.stem}.zarr"
+    training_blocks.run(
+        parameters, trajectories=files["trajectories"], point_spread=files["point_spread"], blocks=blocks
+    )
+    store = open_store(blocks, "correlation", "tracks")
+    maps, tracks = store["correlation"], store["tracks"][:]
+    empty = np.zeros((MOST_TIMES, *tracks.shape[1:]), np.float16)
+    best = {(method, *variant): empty for method, variants in VARIANTS.items() for variant in variants}
+    for block, network in enumerate(network_maps(settings, files["weights"], maps, threads=1)):
+        scores = {"network": network, "expert": expert_map(read_block(maps, block), upsampling=upsampling)}
+        for variant, highest in best.items():
+            method, radius, rise = variant
+            best[variant] = add_block(highest, operated(scores[method], radius=radius, rise=rise))
+    with complete_or_absent(path) as temporary:
+        named = {f"{method}_{radius}_{rise}": values for (method, radius, rise), values in best.items()}
+        np.savez_compressed(temporary, truth=tracks.any(axis=0), **named)
+    shutil.rmtree(blocks)
+    return path
+
+
+def of_volume(
+    settings: dict[str, Any], name: str, arguments: argparse.Namespace
+) -> dict[float, dict[str, Any]]:
+    """Make all blocks of a volume; by concentration what each variant and the truth say, and the reference."""
+    from ulmpipe.stages import point_spread, trajectories, vessel_graph
+
+    folder = arguments.output / name
+    folder.mkdir(parents=True, exist_ok=True)
+    side = settings["volumes"]["cube"] * settings["volumes"]["dilation"]
+    n_reference = round(arguments.blocks * 1.25)
+    common = settings | {
+        "name": name,
+        "graph": settings["graphs"][name],
+        "cube": settings["volumes"]["cube"],
+        "dilation": settings["volumes"]["dilation"],
+        "side": side,
+        "n_blocks": n_reference,
+        "concentration_per_mm3": max(CONCENTRATIONS),
+        "validation": False,
+    }
+    common["training_set"] = settings["training_set"] | {
+        "blocks_per_volume": n_reference,
+        "blocks_per_rotation": n_reference,
+        "lateral_offset": 0.0,
+        "depth_offset": 0.0,
+        "echo_spread_db": 0.0,
+    }
+    files = {
+        "trajectories": folder / "trajectories.zarr",
+        "point_spread": folder / "point_spread.zarr",
+        "weights": arguments.model / "weights.safetensors",
+    }
+    graph = folder / "graph.h5"
+    if not files["trajectories"].exists():
+        vessel_graph.run(common, graph=graph, morphometry=folder / "graph.json", picture=folder / "graph.png")
+        trajectories.run(common, graph=graph, trajectories=files["trajectories"], film=folder / "film.gif")
+    if not files["point_spread"].exists():
+        point_spread.run(common, point_spread=files["point_spread"])
+    parts = [
+        (concentration, first, min(arguments.shard, n_blocks - first))
+        for concentration in sorted(CONCENTRATIONS, reverse=True)
+        for n_blocks in [n_reference if concentration == max(CONCENTRATIONS) else arguments.blocks]
+        for first in range(0, n_blocks, arguments.shard)
+    ]
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        jobs = [pool.submit(shard_of_blocks, common, files, folder, part) for part in parts]
+        shards = {part: job.result() for part, job in zip(parts, jobs, strict=True)}
+    reference = np.zeros((), bool)
+    for (concentration, _, _), path in shards.items():
+        if concentration == max(CONCENTRATIONS):
+            reference = reference | np.load(path)["truth"]
+    together: dict[float, dict[str, Any]] = {}
+    for concentration in CONCENTRATIONS:
+        paths = [
+            path for (c, first, _), path in shards.items() if c == concentration and first < arguments.blocks
+        ]
+        together[concentration] = {**_merged(paths), "reference": reference}
+    return together
+
+
+def _merged(paths: list[Path]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for path in paths:
+        for name, values in np.load(path).items():
+            if name == "truth":
+                merged[name] = merged.get(name, np.zeros_like(values)) | values
+            elif name in merged:
+                merged[name] = np.sort(np.concatenate([merged[name], values]), axis=0)[::-1][:MOST_TIMES]
+            else:
+                merged[name] = values
+    return merged
+
+
+def scores_at(
+    best: Best, truth: NDArray[np.bool_], border: int
+) -> Iterator[tuple[int, float, float, float, float]]:
+    """Times, threshold, precision, recall and Dice of every operating point of a variant."""
+    from ulmpipe.evaluation.scores import crop_border
+
+    real = crop_border(truth, border)
+    for times, values in enumerate(crop_border(best, border), start=1):
+        for threshold in THRESHOLDS:
+            shown = values >= np.float16(threshold)
+            n_right, n_shown, n_real = (
+                np.count_nonzero(shown & real),
+                np.count_nonzero(shown),
+                np.count_nonzero(real),
+            )
+            precision, recall = n_right / max(n_shown, 1), n_right / max(n_real, 1)
+            yield times, float(threshold), precision, recall, 2 * n_right / max(n_shown + n_real, 1)
+
+
+def report(
+    validation: dict[str, Any], test: dict[str, Any], border: int, *, most_times: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each criterion and method: the point chosen on the validation volume, and its scores on the test's."""
+    from ulmpipe.evaluation.scores import crop_border, precision_recall_dice
+
+    for against in ("reference", "truth"):
+        truth = precision_recall_dice(crop_border(test["truth"], border), crop_border(test[against], border))
+        for least in (0.0, LEAST_PRECISION):
+            for method, variants in VARIANTS.items():
+                points = [
+                    (dice, precision, radius, rise, times, threshold)
+                    for radius, rise in variants
+                    for times, threshold, precision, _, dice in scores_at(
+                        validation[f"{method}_{radius}_{rise}"][:most_times], validation[against], border
+                    )
+                    if precision >= least
+                ]
+                if not points:
+                    continue
+                _, _, radius, rise, times, threshold = max(points)
+                chosen = test[f"{method}_{radius}_{rise}"][times - 1 : times]
+                for _, at, precision, recall, dice in scores_at(chosen, test[against], border):
+                    if at == threshold:
+                        yield {
+                            "against": against,
+                            "least_precision": least,
+                            "most_times": most_times,
+                            "method": method,
+                            "point": {
+                                "spread": radius,
+                                "raised": rise,
+                                "times": times,
+                                "threshold": threshold,
+                            },
+                            "precision": precision,
+                            "recall": recall,
+                            "dice": dice,
+                            "ground_truth": truth,
+                            "share": dice / truth["dice"],
+                        }
+
+
+def main() -> None:
+    """Make, choose, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--configuration", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--validation", required=True)
+    parser.add_argument("--test", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--blocks", type=int, default=800)
+    parser.add_argument("--shard", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"  # a core for each worker
+    from ulmpipe.configuration import load_configuration
+
+    default = Path(__file__).parents[1] / "config/config.yaml"
+    settings = load_configuration(default, arguments.configuration).model_dump(mode="json")
+    settings["network"]["name"] = json.loads((arguments.model / "model.json").read_text())["network"]
+    border = settings["evaluation"]["border"]
+    volumes = {name: of_volume(settings, name, arguments) for name in (arguments.validation, arguments.test)}
+    rows = []
+    for concentration in CONCENTRATIONS:
+        validation, test = (
+            volumes[arguments.validation][concentration],
+            volumes[arguments.test][concentration],
+        )
+        for most_times in (1, MOST_TIMES):
+            for row in report(validation, test, border, most_times=most_times):
+                rows.append({"concentration_per_mm3": concentration, **row})
+                print(_line(rows[-1]), flush=True)
+        for method, values in PAPER[concentration].items():
+            print(f"{concentration:g}/mm³ paper, {method}: {' / '.join(map(str, values))}")
+    (arguments.output / "table_two.json").write_text(json.dumps(rows, indent=1))
+
+
+def _line(row: dict[str, Any]) -> str:
+    def percent(scores: dict[str, Any]) -> str:
+        return " / ".join(f"{100 * scores[name]:.1f}" for name in ("precision", "recall", "dice"))
+
+    blocks = "reference" if row["against"] == "reference" else "same blocks"
+    return (
+        f"{row['concentration_per_mm3']:g}/mm³ against the {blocks}, precision from {row['least_precision']:g}, "
+        f"at most {row['most_times']} times: {row['method']} {percent(row)} ({100 * row['share']:.0f} % of "
+        f"{percent(row['ground_truth'])}), {row['point']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
