@@ -1,11 +1,95 @@
-"""Resolution without hand-picked vessels: Fourier ring correlation of two independent halves of the data."""
+"""Resolution without hand-picked vessels: Fourier ring correlation of two independent halves of the data.
+
+What lies in both halves is taken for signal, what lies in one for noise, and the resolution is the size below
+which there is more noise than a threshold allows. Hingot et al. 2021 ("Measuring image resolution in ultrasound
+localization microscopy") brought it to ULM. The halves are halves of the *tracks* or of the *blocks*, never of
+the localizations: those of one bubble would lie in both and count as signal. Even so, what both halves get
+wrong alike (a bias of the localization, the raster) counts as signal.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+
+Image = NDArray[np.generic]
+Halves = tuple[Image, Image]
+Region = tuple[slice, slice]
+Tracks = TypeVar("Tracks", bound=NDArray[np.void])
+
+ONE_SEVENTH = 1 / 7
+THRESHOLDS = ("half_bit", "one_seventh")
+
+_FEW_PIXELS = 20  # of a ring that says little by itself: white noise passes 1/7 in a quarter of such rings
+
+
+@dataclass(frozen=True)
+class RingCorrelation:
+    """Fourier ring correlation of one or several splits of the same data.
+
+    Attributes
+    ----------
+    frequency
+        (ring) cycles per metre, up to Nyquist.
+    correlation
+        (split, ring) −1 … 1, smoothed.
+    n_pixels
+        (ring) independent pixels, see `independent_pixels`.
+    smoothing
+        Rings over which the correlation was averaged; 1: not at all.
+
+    """
+
+    frequency: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+    n_pixels: NDArray[np.float64]
+    smoothing: int
+
+    @property
+    def half_bit(self) -> NDArray[np.float64]:
+        """(ring) threshold of `half_bit_threshold`."""
+        return half_bit_threshold(self.n_pixels)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Resolution at one threshold in metres, see `resolution`: of the mean curve, and of each split's own."""
+
+    size: float
+    each: NDArray[np.float64]
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the splits (NaN for one): of halving, not of another acquisition."""
+        return (
+            float(np.std(self.each, ddof=1))
+            if np.isfinite(self.each).all() and len(self.each) > 1
+            else np.nan
+        )
+
+
+@dataclass(frozen=True)
+class LocalResolution:
+    """Resolution tile by tile.
+
+    Attributes
+    ----------
+    size
+        (tile z, tile x) metres; infinite where the halves share nothing, NaN where one is empty.
+    z, x
+        Centres of the tiles, in pixels of the image.
+
+    """
+
+    size: NDArray[np.float64]
+    z: NDArray[np.float64]
+    x: NDArray[np.float64]
 
 
 def fourier_ring_correlation(
@@ -32,40 +116,398 @@ def fourier_ring_correlation(
     """
     if a.ndim != 2 or a.shape != b.shape:
         raise InputError(f"images of shape {a.shape} and {b.shape}: expected two (z, x) of equal shape")
+    if min(a.shape) < 2:
+        raise InputError(f"images of shape {a.shape}: expected at least 2 pixels a side")
     if pixel_size <= 0:
         raise InputError(f"pixel_size: {pixel_size} m, expected a positive size")
-    taper = np.outer(np.hanning(a.shape[0] + 2)[1:-1], np.hanning(a.shape[1] + 2)[1:-1])
+    shape = (a.shape[0], a.shape[1])
+    taper = np.outer(_taper(shape[0]), _taper(shape[1]))
     spectrum_a, spectrum_b = (np.fft.fft2((image - image.mean()) * taper) for image in (a, b))
-    frequency = np.hypot(np.fft.fftfreq(a.shape[0])[:, None], np.fft.fftfreq(a.shape[1])[None, :])
-    step = 1.0 / min(a.shape)
-    ring = np.rint(frequency / step).astype(np.int64).ravel()
-    n_rings = min(a.shape) // 2 + 1
+    ring, n_rings = _rings(shape)
 
     def ring_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.bincount(ring, weights=values.ravel(), minlength=n_rings)
+        sums = np.bincount(ring.ravel(), weights=values.ravel(), minlength=n_rings)
         return np.asarray(sums[:n_rings], dtype=np.float64)
 
     shared = ring_sum((spectrum_a * spectrum_b.conj()).real)
     energy = np.sqrt(ring_sum(np.abs(spectrum_a) ** 2) * ring_sum(np.abs(spectrum_b) ** 2))
     correlation = np.divide(shared, energy, out=np.zeros(n_rings), where=energy > 0)
-    frequencies = np.linspace(0, (n_rings - 1) * step / pixel_size, n_rings)
+    frequencies = np.arange(n_rings) / (min(shape) * pixel_size)
     return frequencies[1:], correlation[1:]
 
 
+def independent_pixels(shape: tuple[int, int]) -> NDArray[np.float64]:
+    """How many independent pixels of the spectrum each ring of `fourier_ring_correlation` has.
+
+    The taper makes neighbouring pixels of the spectrum alike: of the ring's n pixels only n² / Σ ρ² are worth
+    counting, the sum over all pairs of the ring's pixels, ρ the correlation of white noise between them. The
+    correlation of two images of white noise then has the standard deviation 1/√n, as without a taper.
+
+    Parameters
+    ----------
+    shape
+        Of the image, (z, x) pixels.
+
+    Returns
+    -------
+    (ring), without the ring of frequency 0. Conjugate pixels count as two, as in the threshold's formula.
+
+    """
+    ring, n_rings = _rings(shape)
+    power_z, power_x = (_neighbour_power(length) for length in shape)
+    pairs = np.zeros(n_rings)
+    for step_z, weight_z in power_z.items():
+        for step_x, weight_x in power_x.items():
+            together = ring[ring == np.roll(ring, (step_z, step_x), (0, 1))]
+            pairs += weight_z * weight_x * np.bincount(together, minlength=n_rings)[:n_rings]
+    n_pixels = np.bincount(ring.ravel(), minlength=n_rings)[:n_rings]
+    return np.asarray((n_pixels**2 / pairs)[1:], dtype=np.float64)
+
+
+def half_bit_threshold(n_pixels: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Ring correlation of two halves whose sum holds half a bit of information a pixel.
+
+    T(n) = (s + (2√s + 1)/√n) / (s + 1 + 2√s/√n), s = (√2 − 1)/2 the signal-to-noise ratio of each half: 0.1716
+    for a large ring, higher for a small one, whose correlation is less certain (van Heel and Schatz 2005, DOI
+    10.1016/j.jsb.2005.05.009; in numbers (0.2071 + 1.9102/√n) / (1.2071 + 0.9102/√n)).
+
+    Parameters
+    ----------
+    n_pixels
+        Independent pixels of each ring (`independent_pixels`).
+
+    """
+    signal = (np.sqrt(2) - 1) / 2
+    uncertainty = 1 / np.sqrt(np.asarray(n_pixels, dtype=np.float64))
+    both = 2 * np.sqrt(signal)
+    return np.asarray((signal + (both + 1) * uncertainty) / (signal + 1 + both * uncertainty))
+
+
 def resolution(
-    frequency: NDArray[np.float64], correlation: NDArray[np.float64], *, limit: float = 1 / 7
+    frequency: NDArray[np.float64],
+    correlation: NDArray[np.float64],
+    *,
+    limit: float | NDArray[np.float64] = ONE_SEVENTH,
 ) -> float:
     """Size in metres, 1/ν, where the correlation first falls below ``limit`` (linear between rings).
 
-    The last ring's size if it never does: the images are sharper than their pixels show. Infinite if it
-    starts below.
+    ``limit`` is one number or one for each ring. The last ring's size if it never does: the images are sharper
+    than their pixels show. Infinite if it starts below.
     """
-    below = np.flatnonzero(correlation < limit)
+    excess = correlation - limit
+    below = np.flatnonzero(excess < 0)
     if len(below) == 0:
         return float(1 / frequency[-1])
     ring = below[0]
     if ring == 0:
         return float("inf")
-    above = correlation[ring - 1] - limit
-    part = above / (above + limit - correlation[ring])
+    part = excess[ring - 1] / (excess[ring - 1] - excess[ring])
     return float(1 / (frequency[ring - 1] + part * (frequency[ring] - frequency[ring - 1])))
+
+
+def smooth_rings(correlation: NDArray[np.float64], rings: int) -> NDArray[np.float64]:
+    """Mean over ``rings`` neighbouring rings (odd; fewer at the ends, always as many on either side)."""
+    if rings < 1 or rings % 2 == 0:
+        raise InputError(f"smoothing: {rings} rings, expected an odd number from 1 on")
+    n_rings = len(correlation)
+    total = np.concatenate([[0.0], np.cumsum(correlation)])
+    middle = np.arange(n_rings)
+    reach = np.minimum(rings // 2, np.minimum(middle, n_rings - 1 - middle))
+    return np.asarray((total[middle + reach + 1] - total[middle - reach]) / (2 * reach + 1))
+
+
+def ring_correlation(
+    halves: Iterable[Halves], pixel_size: float, *, smoothing: int = 1, region: Region | None = None
+) -> RingCorrelation:
+    """Fourier ring correlation of every split of the data.
+
+    Parameters
+    ----------
+    halves
+        Two (z, x) images of each split: `track_halves`, `block_halves`.
+    pixel_size
+        Metres.
+    smoothing
+        Odd number of rings to average over. A curve that is not smoothed crosses the threshold early where
+        noise makes it dip; a smoothed one is blurred by as many rings.
+    region
+        Part of the images to look at (see `region_slices`); all of them if not given.
+
+    Raises
+    ------
+    InputError
+        There is no split, the images of one differ in shape, or a parameter is out of range.
+
+    """
+    curves: list[NDArray[np.float64]] = []
+    frequency = n_pixels = np.zeros(0)
+    for first, second in halves:
+        a, b = (first, second) if region is None else (first[region], second[region])
+        frequency, correlation = fourier_ring_correlation(a, b, pixel_size)
+        if not curves:
+            n_pixels = independent_pixels((a.shape[0], a.shape[1]))
+        elif len(correlation) != len(n_pixels):
+            raise InputError(f"images of shape {a.shape}: expected the first split's shape")
+        curves.append(smooth_rings(correlation, smoothing))
+    if not curves:
+        raise InputError("halves: no split, expected at least one")
+    return RingCorrelation(frequency, np.array(curves), n_pixels, smoothing)
+
+
+def resolution_at(curves: RingCorrelation, threshold: str = "half_bit") -> Resolution:
+    """Resolution where the curves cross a threshold, one of `THRESHOLDS`.
+
+    1/7 is a fixed correlation of the *halves*, 0.25 of the whole data; the half-bit curve also allows for how
+    few pixels a ring has. Where the first rings have too few pixels to tell, a curve may dip below, as long as it
+    is back by the first ring that has enough. It is infinite for a curve that is below from the start.
+    """
+    if threshold not in THRESHOLDS:
+        raise InputError(f"threshold: {threshold!r}, expected one of {', '.join(THRESHOLDS)}")
+    limit = curves.half_bit if threshold == "half_bit" else np.full(len(curves.frequency), ONE_SEVENTH)
+    first_sure = int(np.count_nonzero(curves.n_pixels < _FEW_PIXELS))
+
+    def size(correlation: NDArray[np.float64]) -> float:
+        above = np.flatnonzero(correlation[: first_sure + 1] >= limit[: first_sure + 1])
+        rings = slice(above[-1] if len(above) else 0, None)
+        return resolution(curves.frequency[rings], correlation[rings], limit=limit[rings])
+
+    return Resolution(
+        size=size(curves.correlation.mean(axis=0)),
+        each=np.array([size(one) for one in curves.correlation]),
+    )
+
+
+def summarise_resolution(curves: RingCorrelation) -> dict[str, float | int | None]:
+    """The numbers of a set of curves for a file: metres, None where there is no finite number."""
+    numbers: dict[str, float | int | None] = {
+        "splits": len(curves.correlation),
+        "smoothing_rings": curves.smoothing,
+    }
+    for threshold in THRESHOLDS:
+        found = resolution_at(curves, threshold)
+        for name, value in ((threshold, found.size), (f"{threshold}_spread", found.spread)):
+            numbers[name] = float(value) if np.isfinite(value) else None
+    return numbers
+
+
+def split_tracks(tracks: Tracks, rng: np.random.Generator) -> tuple[Tracks, Tracks]:
+    """Split localizations into two halves of equally many whole tracks.
+
+    Parameters
+    ----------
+    tracks
+        Structured array, a localization each, with the integer field ``track``: a number of its own for each
+        track, over all blocks if there are several. Negative: of no track, left out.
+    rng
+        Which tracks go where; an odd one out falls to either half.
+
+    Returns
+    -------
+    The two halves, each in the order given.
+
+    Raises
+    ------
+    InputError
+        There is no field ``track``, or there are fewer than two tracks.
+
+    """
+    if tracks.dtype.names is None or "track" not in tracks.dtype.names:
+        raise InputError(f"tracks: fields {tracks.dtype.names}, expected one named track")
+    names, track = np.unique(tracks["track"], return_inverse=True)
+    drawn = np.flatnonzero(names >= 0)
+    if len(drawn) < 2:
+        raise InputError(f"tracks: {len(drawn)} of them, expected at least 2 to split")
+    half = np.zeros(len(names), dtype=np.int8)
+    half[drawn] = np.where(_half_of(len(drawn), rng), 1, 2)
+    return tracks[half[track] == 1], tracks[half[track] == 2]
+
+
+def track_halves(
+    tracks: Tracks, render: Callable[[Tracks], Image], *, n_splits: int, rng: np.random.Generator
+) -> Iterator[Halves]:
+    """Images of the two halves of several random splits of the tracks.
+
+    Parameters
+    ----------
+    tracks
+        See `split_tracks`.
+    render
+        Draws the (z, x) image of some of the tracks.
+    n_splits
+        How many splits.
+    rng
+        Draws them, one after the other.
+
+    """
+    for _ in range(n_splits):
+        first, second = split_tracks(tracks, rng)
+        yield render(first), render(second)
+
+
+def block_halves(
+    maps: Iterable[NDArray[np.bool_]], n_blocks: int, *, n_splits: int, rng: np.random.Generator
+) -> list[Halves]:
+    """Counts of the two halves of several random splits of the blocks.
+
+    The maps are gone through once; one image a split is held, and the sum of all. Blocks that follow on one
+    another without a pause share their slow bubbles: such halves are less independent than they should be.
+
+    Parameters
+    ----------
+    maps
+        (z, x) binary map of every block, registered.
+    n_blocks
+        How many there are.
+    n_splits
+        How many splits.
+    rng
+        Which blocks go where; an odd one out falls to either half.
+
+    Returns
+    -------
+    Two (z, x) int32 images a split: in how many blocks of each half a pixel has a track.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two blocks, or another number than ``n_blocks``.
+
+    """
+    if n_blocks < 2:
+        raise InputError(f"blocks: {n_blocks} of them, expected at least 2 to split")
+    chosen = [_half_of(n_blocks, rng) for _ in range(n_splits)]
+    total: NDArray[np.int32] = np.zeros((), np.int32)
+    firsts = [total] * n_splits
+    n_seen = 0
+    for n_seen, one in enumerate(maps, start=1):
+        total = total + one
+        if n_seen <= n_blocks:
+            firsts = [first + one * half[n_seen - 1] for first, half in zip(firsts, chosen, strict=True)]
+    if n_seen != n_blocks:
+        raise InputError(f"maps: {n_seen} blocks, expected {n_blocks}")
+    return [(first, total - first) for first in firsts]
+
+
+def region_slices(
+    rectangle: tuple[float, float, float, float],
+    shape: tuple[int, int],
+    *,
+    origin: tuple[float, float],
+    pixel_size: float,
+) -> Region:
+    """Pixels of an image whose centres lie in a rectangle.
+
+    Parameters
+    ----------
+    rectangle
+        x of its left and right, z of its top and bottom (m).
+    shape
+        Of the image, (z, x) pixels.
+    origin
+        x and z of the first pixel's centre (m).
+    pixel_size
+        Metres.
+
+    Raises
+    ------
+    InputError
+        Fewer than 2 pixels a side lie in it.
+
+    """
+    left, right, top, bottom = rectangle
+    slices = []
+    for first, last, start, length in (
+        (top, bottom, origin[1], shape[0]),
+        (left, right, origin[0], shape[1]),
+    ):
+        # a centre that is on the edge but for rounding is in
+        begin = max(0, int(np.ceil((first - start) / pixel_size - 1e-6)))
+        end = min(length, int(np.floor((last - start) / pixel_size + 1e-6)) + 1)
+        if end - begin < 2:
+            raise InputError(f"rectangle: {rectangle} m holds fewer than 2 pixels a side of the image")
+        slices.append(slice(begin, end))
+    return slices[0], slices[1]
+
+
+def local_resolution(
+    halves: Iterable[Halves],
+    pixel_size: float,
+    *,
+    side: int,
+    step: int | None = None,
+    threshold: str = "half_bit",
+    smoothing: int = 1,
+) -> LocalResolution:
+    """Resolution of every tile of the field.
+
+    A tile must hold several vessels, and its rings are as wide as 1/side: the finest sizes are told apart to
+    size²/(side · pixel_size).
+
+    Parameters
+    ----------
+    halves
+        As for `ring_correlation`; several splits are averaged in each tile.
+    pixel_size
+        Metres.
+    side
+        Of a tile, pixels.
+    step
+        From tile to tile, pixels; ``side`` if not given. What is left of the field at its end is not covered.
+    threshold
+        One of `THRESHOLDS`.
+    smoothing
+        See `ring_correlation`.
+
+    Raises
+    ------
+    InputError
+        No tile fits into the image, or a parameter is out of range.
+
+    """
+    splits = list(halves)
+    if not splits:
+        raise InputError("halves: no split, expected at least one")
+    step = side if step is None else step
+    n_z, n_x = splits[0][0].shape
+    if not 2 <= side <= min(n_z, n_x) or step < 1:
+        raise InputError(
+            f"tiles of {side} pixels every {step}: expected 2 to {min(n_z, n_x)}, every 1 or more"
+        )
+    tops, lefts = np.arange(0, n_z - side + 1, step), np.arange(0, n_x - side + 1, step)
+    size = np.full((len(tops), len(lefts)), np.nan)
+    for row, top in enumerate(tops):
+        for column, left in enumerate(lefts):
+            tile = (slice(top, top + side), slice(left, left + side))
+            if all(np.any(image[tile]) for pair in splits for image in pair):
+                curves = ring_correlation(splits, pixel_size, smoothing=smoothing, region=tile)
+                size[row, column] = resolution_at(curves, threshold).size
+    middle = (side - 1) / 2
+    return LocalResolution(size=size, z=tops + middle, x=lefts + middle)
+
+
+def _half_of(number: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Random half of so many things: (number,) bool."""
+    chosen = np.zeros(number, dtype=bool)
+    chosen[rng.permutation(number)[: (number + int(rng.integers(2))) // 2]] = True
+    return chosen
+
+
+def _taper(length: int) -> NDArray[np.float64]:
+    return np.hanning(length + 2)[1:-1]
+
+
+def _rings(shape: tuple[int, int]) -> tuple[NDArray[np.int64], int]:
+    """Ring of every pixel of the spectrum, and how many rings there are up to Nyquist (with that of 0)."""
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :])
+    return np.rint(frequency * min(shape)).astype(np.int64), min(shape) // 2 + 1
+
+
+def _neighbour_power(length: int, *, reach: int = 2) -> dict[int, float]:
+    """Squared correlation of white noise between tapered lines of a spectrum so many apart.
+
+    It is the transform of the squared taper; a Hann taper's ends two lines away.
+    """
+    spectrum = np.fft.fft(_taper(length) ** 2)
+    reach = min(reach, (length - 1) // 2)
+    power = np.abs(spectrum / spectrum[0]) ** 2
+    return {step: float(power[step]) for step in range(-reach, reach + 1)}

@@ -1,0 +1,219 @@
+"""Widths of vessels and distances along a line, of images drawn to measure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ulmpipe.errors import InputError
+from ulmpipe.evaluation.vessel_widths import (
+    VesselWidths,
+    line_profile,
+    profile_peaks,
+    vessel_mask,
+    vessel_widths,
+    width_distribution,
+)
+
+PIXEL = 3.125e-6
+ANGLES = (0.0, 17.0, 45.0, 63.0, 90.0, 128.0)
+
+
+def distance_from_line(degrees, *, side=100, through=(0.31, 0.17)):
+    """Pixels from a straight axis through about the middle, positive on one side."""
+    z, x = np.mgrid[:side, :side] - (side - 1) / 2
+    angle = np.deg2rad(degrees)
+    return np.cos(angle) * (z - through[0]) - np.sin(angle) * (x - through[1])
+
+
+def gaussian_vessel(distance, width):
+    return np.exp(-4 * np.log(2) * (distance / width) ** 2)
+
+
+def box_vessel(distance, width):
+    """Edges smoothed over one pixel, as an image sampled by area has them."""
+    return np.clip(width / 2 - np.abs(distance) + 0.5, 0, 1)
+
+
+def measure(image, **options):
+    return vessel_widths(image, vessel_mask(image), PIXEL, **options)
+
+
+@pytest.mark.parametrize("draw", [gaussian_vessel, box_vessel])
+@pytest.mark.parametrize("width", [3.0, 6.0, 12.0])
+@pytest.mark.parametrize("degrees", ANGLES)
+def test_a_straight_vessel_has_its_width_at_every_angle(draw, width, degrees):
+    found = measure(100 * draw(distance_from_line(degrees), width))
+    np.testing.assert_allclose(found.width, width * PIXEL, atol=0.5 * PIXEL)
+    assert abs(np.median(found.width) / PIXEL - width) < 0.3
+    tangent = np.deg2rad(degrees)
+    along = np.abs(found.tangent @ [np.sin(tangent), np.cos(tangent)])
+    assert (along > np.cos(np.deg2rad(7))).all()
+    assert np.median(along) > np.cos(np.deg2rad(1))
+    # the length is the axis', not its number of pixels
+    axis = (found.position - 49.5) @ [np.sin(tangent), np.cos(tangent)]
+    assert found.length.sum() == pytest.approx(np.ptp(axis) * PIXEL, rel=0.04)
+    assert found.length.sum() > 40 * PIXEL
+
+
+@pytest.mark.parametrize("degrees", [0.0, 30.0])
+def test_counting_noise_leaves_the_median_right(degrees):
+    rng = np.random.default_rng(0)
+    image = rng.poisson(10 * gaussian_vessel(distance_from_line(degrees), 6.0) + 0.05)
+    found = measure(image)
+    assert len(found.width) > 60
+    assert abs(np.median(found.width) / PIXEL - 6) < 0.5
+
+
+def test_the_background_does_not_count():
+    image = gaussian_vessel(distance_from_line(30.0), 6.0)
+    raised = vessel_widths(image + 5, vessel_mask(image), PIXEL)
+    np.testing.assert_allclose(raised.width, measure(image).width, rtol=1e-3)
+    half_way = vessel_widths(image, vessel_mask(image), PIXEL, background=-1.0)
+    assert len(half_way.width) == 0  # never at half: 0 of −1 … 1
+    assert half_way.left_out["truncated"] > 50
+
+
+def test_a_bent_vessel_has_its_width_everywhere():
+    z, x = np.mgrid[:120, :120] - 59.6
+    found = measure(gaussian_vessel(np.hypot(z, x) - 40, 5.0))
+    np.testing.assert_allclose(found.width, 5 * PIXEL, atol=0.5 * PIXEL)
+    assert found.length.sum() == pytest.approx(2 * np.pi * 40 * PIXEL, rel=0.03)
+    radial = (found.position - 59.6) / np.hypot(*(found.position - 59.6).T)[:, None]
+    assert np.abs(np.sum(radial * found.tangent, axis=1)).max() < 0.1
+
+
+def test_where_vessels_cross_nothing_is_measured():
+    crossing = np.maximum(
+        box_vessel(distance_from_line(20.0, side=140), 6.0),
+        box_vessel(distance_from_line(80.0, side=140), 10.0),
+    )
+    found = measure(crossing)
+    assert found.left_out["junction"] > 0
+    narrow, wide = np.abs(found.width / PIXEL - 6) < 0.5, np.abs(found.width / PIXEL - 10) < 0.5
+    assert (narrow | wide).all()
+    assert min(narrow.sum(), wide.sum()) > 50
+    # each with the direction of its own vessel
+    for sites, degrees in ((narrow, 20.0), (wide, 80.0)):
+        axis = [np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))]
+        assert (np.abs(found.tangent[sites] @ axis) > 0.99).all()
+
+
+def test_vessels_side_by_side_are_measured_apart_or_left_out():
+    def pair(gap):
+        distance = distance_from_line(15.0)
+        return gaussian_vessel(distance - gap / 2, 5.0) + gaussian_vessel(distance + gap / 2, 5.0)
+
+    apart = measure(pair(14))
+    np.testing.assert_allclose(apart.width, 5 * PIXEL, atol=0.5 * PIXEL)
+    # told apart by the mask, but the valley between them does not reach a half
+    touching = vessel_widths(pair(6), pair(6) > 0.98 * pair(6).max(), PIXEL)
+    assert touching.left_out["merged"] > 0.9 * (touching.left_out["merged"] + len(touching.width))
+
+
+def test_a_bump_on_the_wall_does_not_make_a_junction():
+    image = box_vessel(distance_from_line(0.0), 11.0)
+    bumps = image.copy()
+    for place in (30, 50, 70):
+        bumps[54:58, place : place + 3] = 1
+    found = vessel_widths(image, bumps > 0.5, PIXEL)
+    assert found.left_out["junction"] == 0
+    np.testing.assert_allclose(found.width, 11 * PIXEL, atol=0.5 * PIXEL)
+
+
+def test_a_vessel_wider_than_the_reach_is_left_out_not_shortened():
+    found = measure(box_vessel(distance_from_line(0.0), 30.0), reach=10.0)
+    assert len(found.width) == 0
+    assert found.left_out["truncated"] > 20
+
+
+def test_the_mask_is_that_of_the_vessels_without_specks_and_holes():
+    vessel = np.abs(distance_from_line(30.0)) < 4
+    image = 100.0 * vessel
+    image[5, 90] = 100.0
+    image[50, 50] = 0.0
+    mask = vessel_mask(image, smoothing=0.0)
+    np.testing.assert_array_equal(mask, vessel)
+    speck = vessel_mask(image, smoothing=0.0, smallest=0)
+    assert speck[5, 90]
+    assert not speck[50, 50]
+    np.testing.assert_array_equal(vessel_mask(image, smoothing=0.0, threshold=100.0), np.zeros_like(vessel))
+
+
+def test_the_distribution_counts_metres_of_vessel_not_pixels():
+    widths = VesselWidths(
+        width=np.array([1.0, 2.0, 3.0, 4.0]) * 1e-6,
+        position=np.zeros((4, 2)),
+        tangent=np.zeros((4, 2)),
+        length=np.array([1.0, 1.0, 1.0, 5.0]) * 1e-6,
+        left_out={"junction": 3},
+    )
+    found = width_distribution(widths)
+    assert (found["lower_quartile"], found["median"], found["upper_quartile"]) == (2e-6, 4e-6, 4e-6)
+    assert found["mean"] == pytest.approx((1 + 2 + 3 + 20) / 8 * 1e-6)
+    assert (found["sites"], found["left_out_junction"]) == (4, 3)
+    empty = vessel_widths(np.zeros((20, 20)), np.zeros((20, 20), bool), PIXEL)
+    assert width_distribution(empty)["median"] is None
+
+
+@pytest.mark.parametrize("degrees", [0.0, 34.0, 90.0, 200.0])
+def test_two_vessels_across_a_line_are_as_far_apart_as_drawn(degrees):
+    first_at, gap = 21.3, 13.7  # pixels along the line
+    origin = (-1e-3, 4e-3)  # x, z
+    angle = np.deg2rad(degrees)
+    along = np.array([np.cos(angle), np.sin(angle)])  # x, z
+    start = np.array([60.0, 60.0]) - 30 * along
+    z, x = np.mgrid[:120, :120].astype(float)
+    distance = (x - start[0]) * along[0] + (z - start[1]) * along[1]
+    image = 3 * gaussian_vessel(distance - first_at, 5.0) + 2 * gaussian_vessel(
+        distance - first_at - gap, 5.0
+    )
+    ends = [tuple((np.array(origin) + PIXEL * point).tolist()) for point in (start, start + 60 * along)]
+    place, profile = line_profile(image, *ends, origin=origin, pixel_size=PIXEL, strip=20 * PIXEL)
+    assert place[-1] == pytest.approx(60 * PIXEL)
+    peaks = profile_peaks(place, profile)
+    np.testing.assert_allclose(peaks.position, np.array([first_at, first_at + gap]) * PIXEL, atol=0.1 * PIXEL)
+    np.testing.assert_allclose(peaks.separation, [gap * PIXEL], atol=0.1 * PIXEL)
+    np.testing.assert_allclose(peaks.height, [3, 2], rtol=0.05)
+    valley = (
+        3 * gaussian_vessel(np.linspace(0, gap, 500), 5) + 2 * gaussian_vessel(np.linspace(-gap, 0, 500), 5)
+    ).min()
+    assert peaks.dip[0] == pytest.approx(1 - valley / 2, abs=0.03)
+
+
+def test_the_strip_averages_across_the_line_only():
+    image = np.add.outer(np.arange(30.0), np.zeros(40)) ** 2  # grows with z
+    ends = (5 * PIXEL, 15 * PIXEL), (35 * PIXEL, 15 * PIXEL)
+    _, thin = line_profile(image, *ends, origin=(0.0, 0.0), pixel_size=PIXEL)
+    np.testing.assert_allclose(thin, 15.0**2)
+    _, wide = line_profile(image, *ends, origin=(0.0, 0.0), pixel_size=PIXEL, strip=12 * PIXEL)
+    np.testing.assert_allclose(wide, 15.0**2 + 12**2 / 12, rtol=0.01)  # mean of z² over the strip
+
+
+def test_small_ripples_are_no_peaks():
+    place = np.linspace(0, 1e-4, 200)
+    profile = gaussian_vessel(place - 5e-5, 2e-5) + 0.05 * np.sin(place * 2e6)
+    assert len(profile_peaks(place, profile, prominence=0.3).position) == 1
+    assert len(profile_peaks(place, profile, prominence=0.01).position) > 3
+    assert len(profile_peaks(place, np.ones(200)).position) == 0
+
+
+def test_wrong_input_is_refused():
+    image = np.zeros((20, 20))
+    with pytest.raises(InputError, match="no vessel"):
+        vessel_mask(image)
+    with pytest.raises(InputError, match="NaN"):
+        vessel_mask(np.full((4, 4), np.nan))
+    with pytest.raises(InputError, match="mask of shape"):
+        vessel_widths(image, np.zeros((20, 21), bool), PIXEL)
+    with pytest.raises(InputError, match="pixel or more"):
+        vessel_widths(image, image > 0, PIXEL, reach=0)
+    options = {"origin": (0.0, 0.0), "pixel_size": PIXEL}
+    with pytest.raises(InputError, match="within the image"):
+        line_profile(image, (0.0, 0.0), (0.0, 30 * PIXEL), **options)
+    with pytest.raises(InputError, match="within the image"):
+        line_profile(image, (PIXEL, 0.0), (PIXEL, 10 * PIXEL), strip=4 * PIXEL, **options)
+    with pytest.raises(InputError, match="two different points"):
+        line_profile(image, (0.0, 0.0), (0.0, 0.0), **options)
+    with pytest.raises(InputError, match="prominence"):
+        profile_peaks(np.arange(9.0), np.ones(9), prominence=0.0)
