@@ -98,6 +98,17 @@ def test_pala_pixels_without_a_speed_of_sound_are_not_guessed(tmp_path):
         open_recording(path, {"frame_rate": 500})
 
 
+def test_pala_structures_may_be_in_a_file_of_their_own(tmp_path):
+    block = pala_block()
+    WRITERS["7"](tmp_path / "block.mat", {"IQ": block.pop("IQ")})
+    WRITERS["7.3"](tmp_path / "sequence.mat", block)
+    words = {"metadata": str(tmp_path / "sequence.mat"), "speed_of_sound": 1500}
+    scan = open_recording(tmp_path / "block.mat", words).scan
+    assert (scan.frame_rate, scan.spacing_z) == (1000, pytest.approx(50e-6))
+    with pytest.raises(InputError, match=r"block\.mat: metadata is nowhere\.mat, expected a MATLAB file"):
+        open_recording(tmp_path / "block.mat", {"metadata": "nowhere.mat"})
+
+
 def test_pala_scale_of_pixel_is_depth_first(tmp_path):
     block = pala_block()
     del block["PData"]
@@ -141,11 +152,11 @@ def test_a_block_of_another_scan_is_refused(tmp_path):
 def test_must_recordings_come_as_the_analytic_baseband(tmp_path):
     angle = ANGLES[2:]
     arrival = echo_delays(POINT, angle, PLACES)[0]
-    start = 9e-6
+    start, late = 9e-6, 0.5e-6  # the first element fires late by their clock
     time = start + np.arange(200) / RATE
     echo = gaussian_echo(time[:, None], arrival, **PULSE).real  # (time, element)
-    param = {"fs": RATE, "fc": CARRIER, "pitch": PITCH, "c": SPEED, "t0": start, "PRF": 4000.0}
-    param["TXdelay"] = firing_delays(angle, PLACES)
+    param = {"fs": RATE, "fc": CARRIER, "pitch": PITCH, "c": SPEED, "t0": start + late, "PRF": 4000.0}
+    param["TXdelay"] = late + firing_delays(angle, PLACES)
     scipy.io.savemat(tmp_path / "must.mat", {"RF": np.stack([echo, 1.1 * echo], axis=-1), "param": param})
     assert guess_format(tmp_path / "must.mat") == "must"
     recording = open_recording(tmp_path / "must.mat")

@@ -37,7 +37,12 @@ rule correlate:
         correlation=directory(f"{results}/correlation/{{acquisition}}.zarr"),
     params:
         parameters=given(
-            "correlate", "clutter_filter", correlation=without("correlation", "point_spread_shape")
+            "correlate",
+            "seed",
+            "sequence",
+            "medium",
+            "clutter_filter",
+            correlation=without("correlation", "point_spread_shape"),
         ),
     log:
         f"{results}/logs/correlate/{{acquisition}}.log",

@@ -281,11 +281,38 @@ class Correlation(_Section):
 
 
 class ClutterFilter(_Section):
-    """Singular value decomposition over a block."""
+    """Singular value decomposition over a block, and filters over its frames."""
 
-    n_removed: Annotated[int, Field(ge=0)] = Field(
-        description="largest singular components removed; 0 removes none"
+    n_removed: Annotated[int, Field(ge=0)] | Literal["double_decay", "similarity", "frequency"] = Field(
+        description="largest singular components removed, 0 removes none; or what tells it of each block: the bend of "
+        "its singular values, the likeness of spatial vectors, the frequency of temporal ones"
     )
+    tissue_frequency: Positive = Field(
+        description="largest mean frequency of a component of tissue, for n_removed: frequency, Hz"
+    )
+    cut_noise: bool = Field(
+        description="also remove components no stronger than noise; only where each block tells n_removed"
+    )
+    method: Literal["exact", "randomized"] = Field(
+        description="randomized is faster for large images and a fixed n_removed"
+    )
+    slowest: Positive | None = Field(
+        description="axial speed below which nothing is kept, m/s; null: no limit"
+    )
+    fastest: Positive | None = Field(
+        description="axial speed above which nothing is kept, m/s; null: no limit"
+    )
+    direction: Literal["both", "towards", "away"] = Field(description="of what is kept, seen from the probe")
+
+    @model_validator(mode="after")
+    def _noise_is_told(self) -> Self:
+        if self.cut_noise and isinstance(self.n_removed, int):
+            raise ValueError(
+                f"cut_noise: true: expected n_removed to be double_decay, similarity or frequency, not {self.n_removed}"
+            )
+        if self.slowest is not None and self.fastest is not None and self.slowest >= self.fastest:
+            raise ValueError(f"slowest: {self.slowest}: expected less than fastest, {self.fastest}")
+        return self
 
 
 class Tissue(_Section):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ulmpipe.angiogram import power_doppler
-from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_block
 from ulmpipe.progress import progress
+from ulmpipe.randomness import generator
+from ulmpipe.stages._clutter import filter_clutter
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -49,15 +50,21 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
             )
             for name in ("power_doppler", "power_unfiltered", "tissue")
         }
+        removed: list[int] = []
+        kept: list[int] = []
         for block in progress(range(n_blocks), "clutter filter and correlation"):
             raw = read_block(images, block)
-            filtered = svd_filter(raw, n_removed=parameters["clutter_filter"]["n_removed"])
+            rng = generator(parameters["seed"], "clutter", block)
+            filtered = filter_clutter(parameters, raw, rng)
+            removed.append(filtered.n_removed)
+            kept.append(filtered.n_kept)
             chi = correlation_map(
-                remove_carrier(filtered, depths, wavenumber=wavenumber),
+                remove_carrier(filtered.images, depths, wavenumber=wavenumber),
                 psf[0],
                 regularization=parameters["correlation"]["regularization"],
             )
             maps[block] = as_channels(chi)
-            pictures["power_doppler"][block] = power_doppler(filtered)
+            pictures["power_doppler"][block] = power_doppler(filtered.images)
             pictures["power_unfiltered"][block] = power_doppler(raw)
             pictures["tissue"][block] = np.abs(raw.mean(axis=0))
+        store.attrs["components"] = {"removed": removed, "kept": kept}

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ulmpipe.acoustics.receiver import receiver_noise
 from ulmpipe.beamforming.das import Grid, delay_and_sum
-from ulmpipe.clutter import svd_filter
 from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
 from ulmpipe.device import array_module, to_host
 from ulmpipe.imaging import simulate_image
@@ -31,6 +30,7 @@ from ulmpipe.phantom import (
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3, read_bubbles, read_reflectivity
+from ulmpipe.stages._clutter import filter_clutter
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import (
     fine_axis,
@@ -253,7 +253,7 @@ def _block(
 
     chi = correlation_map(
         remove_carrier(
-            svd_filter(iq, n_removed=parameters["clutter_filter"]["n_removed"]),
+            filter_clutter(parameters, iq, rng).images,
             placement.grid.z,
             wavenumber=psf.attrs["wavenumber"],
         ),

@@ -159,26 +159,35 @@ def _lazy(dataset: Any) -> LazyArray:
 class _Hdf5Structure:
     def __init__(self, group: Any) -> None:
         self._group = group
+        # Of the fields of a struct array, one for each element; arrays have thousands.
+        self._references: dict[str, NDArray[Any] | None] = {}
 
-    def _is_array(self, item: Any) -> bool:
-        # A cell that is a field says that it is one; the elements' values of a struct array do not.
-        return _has_references(item) and _class(item) != "cell"
+    def _elements(self, field: str) -> NDArray[Any] | None:
+        if field not in self._references:
+            item = self._group[field]
+            # A cell that is a field says that it is one; the elements' values of a struct array do not.
+            is_array = _has_references(item) and _class(item) != "cell"
+            self._references[field] = item[()].ravel() if is_array else None
+        return self._references[field]
 
     def __len__(self) -> int:
-        lengths = [item.size for item in self._group.values() if self._is_array(item)]
-        return int(lengths[0]) if lengths else 1
+        for field in self._group:
+            elements = self._elements(field)
+            if elements is not None:
+                return int(elements.size)
+        return 1
 
     def __contains__(self, field: str) -> bool:
         return field in self._group
 
     def get(self, field: str, element: int = 0) -> Any:
-        item = self._group.get(field)
-        if item is None:
+        if field not in self._group:
             return None
-        if self._is_array(item):
-            reference = item[np.unravel_index(element, item.shape)]
-            return self._value(self._group.file[reference]) if reference else None
-        return self._value(item)
+        elements = self._elements(field)
+        if elements is None:
+            return self._value(self._group[field])
+        reference = elements[element]
+        return self._value(self._group.file[reference]) if reference else None
 
     def _value(self, item: Any) -> Any:
         import h5py

@@ -47,6 +47,8 @@ def open_file(path: Path, description: Description) -> Source:
         facts = _facts(file, description)
     other = description.options.get("metadata")
     if other is not None:
+        if not Path(other).is_file():
+            raise InputError(f"{path}: metadata is {other}, expected a MATLAB file")
         with open_mat(Path(other)) as file:
             facts = ScanFacts(**(_facts(file, description).known() | facts.known()))
     if len(images.shape) != 3:

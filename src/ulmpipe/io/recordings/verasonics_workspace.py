@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,14 @@ class Workspace:
     data: MatFile
     metadata: MatFile
     description: Description
+    _found: dict[str, Structure | None] = field(default_factory=dict)
 
     def structure(self, name: str) -> Structure | None:
         """A struct of either file."""
-        return self.data.structure(name) or self.metadata.structure(name)
+        if name not in self._found:
+            own = self.data.structure(name)
+            self._found[name] = self.metadata.structure(name) if own is None else own
+        return self._found[name]
 
     def need(self, name: str) -> Structure:
         """A struct that must be there."""
