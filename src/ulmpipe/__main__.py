@@ -2,7 +2,7 @@
 
 A stage is a module of `ulmpipe.stages` with one function ``run(parameters, *, …paths)``; its options are that
 function's keyword arguments. Only the stage that is called is imported. ``python -m ulmpipe probes`` prints the
-probes that are known by name.
+probes that are known by name, ``python -m ulmpipe inspect FILE`` what is in a recording.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,35 +79,56 @@ def _parser(stage: str, run: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage, or print the named probes; a user's mistake ends with one line and exit code 2."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments == ["probes"]:
-        from ulmpipe.acoustics.probe_table import probe_table
+def _print_probes(arguments: Sequence[str]) -> None:
+    argparse.ArgumentParser(prog="python -m ulmpipe probes").parse_args(arguments)
+    from ulmpipe.acoustics.probe_table import probe_table
 
-        print(probe_table())
-        return 0
+    print(probe_table())
+
+
+def _inspect(arguments: Sequence[str]) -> None:
+    from ulmpipe.inspection import main as inspect
+
+    inspect(arguments)
+
+
+TOOLS = {"probes": _print_probes, "inspect": _inspect}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a stage or a tool; a user's mistake ends with one line and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     names = _stage_names()
-    if not arguments or arguments[0] not in names:
+    if not arguments or arguments[0] not in (*names, *TOOLS):
         print(
             f"usage: python -m ulmpipe STAGE --help   (STAGE: {', '.join(names)})\n"
-            "       python -m ulmpipe probes         (the probes that are known by name)",
+            "       python -m ulmpipe probes         (the probes that are known by name)\n"
+            "       python -m ulmpipe inspect FILE   (what is in a recording)",
             file=sys.stderr,
         )
         return 2
+    if arguments[0] in TOOLS:
+        return _one_line_of(arguments[0], lambda: TOOLS[arguments[0]](arguments[1:]))
     stage = arguments[0]
     # before numpy is imported: it reads the number of threads only once
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_threads(early)
     _limit_threads(early.parse_known_args(arguments[1:])[0].threads)
-    from ulmpipe.errors import InputError
-
     run = import_module(f"ulmpipe.stages.{stage}").run
     given = vars(_parser(stage, run).parse_args(arguments[1:]))
     if "threads" not in inspect.signature(run).parameters:
         del given["threads"]
+    parameters = given.pop("parameters")
+    paths = {name: value for name, value in given.items() if value is not None}
+    return _one_line_of(stage, lambda: run(parameters, **paths))
+
+
+def _one_line_of(name: str, work: Callable[[], None]) -> int:
+    """Do the work; what a user can help ends as one line, the last one of the output."""
+    from ulmpipe.errors import InputError
+
     try:
-        run(given.pop("parameters"), **{name: value for name, value in given.items() if value is not None})
+        work()
     except InputError as error:
         message = str(error)
     except KeyboardInterrupt:
@@ -118,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"no space left on the disk; nothing half-written was kept ({error})"
     else:
         return 0
-    # only here: open progress bars have ended with the exception, and this line is the last one
-    print(f"error in {stage}: {message}", file=sys.stderr)
+    # only here: open progress bars have ended with the exception
+    print(f"error in {name}: {message}", file=sys.stderr)
     return 2
 
 
