@@ -6,5 +6,17 @@ from ulmpipe.localization.localize import (
     localizations_to_map,
     localize,
 )
+from ulmpipe.localization.localizers import LOCALIZERS
+from ulmpipe.localization.tracking import TRACK, track_localizations, tracks_to_map, tracks_to_table
 
-__all__ = ["LOCALIZATION", "brightness_map", "localizations_to_map", "localize"]
+__all__ = [
+    "LOCALIZATION",
+    "LOCALIZERS",
+    "TRACK",
+    "brightness_map",
+    "localizations_to_map",
+    "localize",
+    "track_localizations",
+    "tracks_to_map",
+    "tracks_to_table",
+]

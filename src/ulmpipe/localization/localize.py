@@ -1,12 +1,12 @@
-"""Bubbles as bright local maxima of the correlation map, placed below the pixel by a Gaussian fit.
+"""Bubbles as bright local maxima of the correlation map, placed below the pixel by a localizer.
 
-This is the expert method of the pipeline (Milecki et al. 2021, DOI 10.1109/TMI.2021.3056951, section IV):
-correlation map → local maxima → sub-pixel position → fine grid, binarised per block. No tracking.
+This, with a Gaussian fit, is the expert method of the pipeline (Milecki et al. 2021, section IV, DOI
+10.1109/TMI.2021.3056951): correlation map → local maxima → sub-pixel position → fine grid, binarised per block. No
+tracking; `ulmpipe.localization.tracking` adds it.
 
-The fine grid ------------- A coarse pixel i has its centre at coordinate i. It is cut into ``upsampling``
-fine pixels whose centres are ``i + (j - (upsampling - 1) / 2) / upsampling``, j = 0 … upsampling - 1: the
-fine image covers exactly what the coarse one covers, and with 8 the first fine centre lies 3.5/8 of a
-coarse pixel before the first coarse centre.
+The fine grid: a coarse pixel i has its centre at coordinate i. It is cut into ``upsampling`` fine pixels whose centres
+are ``i + (j - (upsampling - 1) / 2) / upsampling``, j = 0 … upsampling - 1: the fine image covers exactly what the
+coarse one covers, and with 8 the first fine centre lies 3.5/8 of a coarse pixel before the first coarse centre.
 """
 
 from __future__ import annotations
@@ -16,38 +16,52 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+from ulmpipe.localization.localizers import LOCALIZERS, spot_widths
 
 LOCALIZATION = np.dtype([("frame", np.int32), ("z", np.float32), ("x", np.float32), ("value", np.float32)])
 """One bubble in one frame: position in pixels of the correlation map (pixel centres are whole), |χ| there."""
 
 
 def localize(
-    correlation: NDArray[np.complex64] | NDArray[np.float32],
+    images: NDArray[np.complex64] | NDArray[np.float32],
     *,
     threshold: float,
     minimum_distance: int = 1,
     window: int = 3,
+    localizer: str = "gaussian_fit",
+    brightest_per_frame: int | None = None,
+    width_bounds: tuple[float, float] | None = None,
+    largest_shift: float | None = None,
 ) -> NDArray[np.void]:
-    """Find the bright local maxima of |χ| and place each below the pixel.
+    """Find the bright local maxima of |χ|, or of an envelope, and place each below the pixel.
 
     A maximum is a pixel at least as bright as ``threshold`` and brighter than every other pixel up to
-    ``minimum_distance`` away along z and x (of equal ones the last counts). Around it the logarithm of |χ|
-    is fitted by an axis-aligned paraboloid, that is |χ| by a Gaussian, in closed form, by least squares
-    with the weights |χ|² that undo what the logarithm does to the noise (Guo 2011, DOI
-    10.1109/MSP.2011.941846). A fit that has no maximum within one pixel is dropped in favour of the pixel's
-    centre. The outermost pixels can't be maxima.
+    ``minimum_distance`` away along z and x (of equal ones the last counts). The outermost pixels can't be
+    maxima. Where a localizer finds no centre within a pixel of the maximum, the pixel's centre is taken,
+    unless ``largest_shift`` is given.
 
     Parameters
     ----------
-    correlation
-        (frame, z, x), complex correlation map or its magnitude.
+    images
+        (frame, z, x), complex correlation map or image, or its magnitude.
     threshold
-        Smallest |χ| of a bubble.
+        Smallest brightness of a bubble.
     minimum_distance
         Pixels along z and x within which only the brightest maximum counts.
     window
-        Odd width of the fitted neighbourhood in pixels. 3 is best where noise is as smooth as the spots (a
-        correlation map) and where bubbles crowd; 5 where noise is white.
+        Odd width in pixels of the neighbourhood that the localizer looks at. 3 is best where noise is as
+        smooth as the spots (a correlation map) and where bubbles crowd; 5 where noise is white.
+        Interpolations take the pixels that they need.
+    localizer
+        One of `ulmpipe.localization.localizers.LOCALIZERS`.
+    brightest_per_frame
+        Keep no more maxima than this in each frame, the brightest; ``None`` keeps all.
+    width_bounds
+        Least and largest full width at half maximum in pixels, along z and along x, of the Gaussian fitted
+        to a spot's window; others are rejected, and so are spots without one. ``None`` keeps all.
+    largest_shift
+        Pixels along z and x: spots that the localizer places farther from the maximum, or can't place, are
+        rejected. ``None`` keeps all.
 
     Returns
     -------
@@ -59,18 +73,38 @@ def localize(
         The array has not three dimensions, or a parameter is out of range.
 
     """
-    if correlation.ndim != 3:
-        raise InputError(f"correlation: {correlation.ndim} dimensions, expected 3 (frame, z, x)")
+    if images.ndim != 3:
+        raise InputError(f"images: {images.ndim} dimensions, expected 3 (frame, z, x)")
     if minimum_distance < 1:
         raise InputError(f"minimum_distance: {minimum_distance} pixels, expected at least 1")
     if window < 3 or window % 2 == 0:
         raise InputError(f"window: {window} pixels, expected an odd number from 3")
-    magnitude = np.abs(correlation).astype(np.float32, copy=False)
+    if localizer not in LOCALIZERS:
+        raise InputError(f"localizer: {localizer}, expected one of {', '.join(LOCALIZERS)}")
+    if brightest_per_frame is not None and brightest_per_frame < 1:
+        raise InputError(f"brightest_per_frame: {brightest_per_frame}, expected at least 1")
+    if width_bounds is not None and not 0 <= width_bounds[0] < width_bounds[1]:
+        raise InputError(f"width_bounds: {width_bounds} pixels, expected two rising numbers from 0")
+    if largest_shift is not None and not largest_shift >= 0:
+        raise InputError(f"largest_shift: {largest_shift} pixels, expected 0 or more")
+
+    magnitude = np.ascontiguousarray(np.abs(images), dtype=np.float32)
     maxima = _local_maxima(magnitude, np.float32(threshold), minimum_distance)
+    if brightest_per_frame is not None:
+        maxima = _brightest(magnitude, maxima, brightest_per_frame)
+    if width_bounds is not None:
+        width = spot_widths(magnitude, maxima, window // 2)
+        maxima = maxima[np.all((width >= width_bounds[0]) & (width <= width_bounds[1]), axis=1)]
+    shift = LOCALIZERS[localizer](magnitude, maxima, window // 2)
+    near = np.all(np.abs(shift) <= (1.0 if largest_shift is None else largest_shift), axis=1)
+    if largest_shift is None:
+        shift[~near] = 0.0
+    else:
+        maxima, shift = maxima[near], shift[near]
+
     localizations = np.empty(len(maxima), dtype=LOCALIZATION)
-    positions = _fit_gaussians(magnitude, maxima, window // 2)
     localizations["frame"] = maxima[:, 0]
-    localizations["z"], localizations["x"] = positions.T
+    localizations["z"], localizations["x"] = (maxima[:, 1:] + shift).T
     localizations["value"] = magnitude[tuple(maxima.T)]
     return localizations
 
@@ -171,6 +205,14 @@ def _fine_index(coordinate: NDArray[np.float32], upsampling: int) -> NDArray[np.
     return np.floor((coordinate.astype(np.float64) + 0.5) * upsampling).astype(np.int64)
 
 
+def _brightest(magnitude: NDArray[np.float32], maxima: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+    """The rows of the ``number`` brightest maxima of each frame, in their order; of equal ones the first."""
+    frame, value = maxima[:, 0], magnitude[tuple(maxima.T)]
+    order = np.lexsort((-value, frame))
+    rank = np.arange(len(frame)) - np.searchsorted(frame, frame)
+    return maxima[np.sort(order[rank < number])]
+
+
 @njit(cache=True, nogil=True)
 def _local_maxima(magnitude, threshold, distance):  # type: ignore[no-untyped-def]
     """Rows (frame, z, x) of the pixels that top their neighbourhood."""
@@ -214,64 +256,4 @@ def _is_highest(image, z, x, distance):  # type: ignore[no-untyped-def]
             later = other_z > z or (other_z == z and other_x > x)
             if other > value or (later and other == value):
                 return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _fit_gaussians(magnitude, maxima, half_window):  # type: ignore[no-untyped-def]
-    """(n, 2) sub-pixel z and x: vertex of ln|χ| ≈ c₀ + c₁ z + c₂ x + c₃ z² + c₄ x² with weights |χ|²."""
-    positions = np.empty((len(maxima), 2), dtype=np.float64)
-    normal = np.empty((5, 6), dtype=np.float64)
-    terms = np.empty(6, dtype=np.float64)
-    for spot in range(len(maxima)):
-        frame, z, x = maxima[spot]
-        positions[spot, 0] = z
-        positions[spot, 1] = x
-        # a smaller, still centred window beside the border
-        half = min(half_window, z, x, magnitude.shape[1] - 1 - z, magnitude.shape[2] - 1 - x)
-        normal[:] = 0.0
-        for dz in range(-half, half + 1):
-            for dx in range(-half, half + 1):
-                value = float(magnitude[frame, z + dz, x + dx])
-                if value <= 0.0:
-                    continue
-                terms[0] = 1.0
-                terms[1] = dz
-                terms[2] = dx
-                terms[3] = dz * dz
-                terms[4] = dx * dx
-                terms[5] = np.log(value)
-                for row in range(5):
-                    for column in range(row, 6):
-                        normal[row, column] += value * value * terms[row] * terms[column]
-        solved = _solve_in_place(normal)
-        if not solved or normal[3, 5] >= 0.0 or normal[4, 5] >= 0.0:
-            continue
-        shift_z = -0.5 * normal[1, 5] / normal[3, 5]
-        shift_x = -0.5 * normal[2, 5] / normal[4, 5]
-        if abs(shift_z) <= 1.0 and abs(shift_x) <= 1.0:
-            positions[spot, 0] += shift_z
-            positions[spot, 1] += shift_x
-    return positions
-
-
-@njit(cache=True, nogil=True)
-def _solve_in_place(normal):  # type: ignore[no-untyped-def]
-    """Gauss elimination of a symmetric positive system; the solution is left in the last column."""
-    n = normal.shape[0]
-    for row in range(n):
-        for column in range(row):
-            normal[row, column] = normal[column, row]
-    scale = normal[0, 0]
-    for pivot in range(n):
-        if normal[pivot, pivot] <= 1e-12 * scale:
-            return False
-        for row in range(pivot + 1, n):
-            factor = normal[row, pivot] / normal[pivot, pivot]
-            for column in range(pivot, n + 1):
-                normal[row, column] -= factor * normal[pivot, column]
-    for pivot in range(n - 1, -1, -1):
-        for column in range(pivot + 1, n):
-            normal[pivot, n] -= normal[pivot, column] * normal[column, n]
-        normal[pivot, n] /= normal[pivot, pivot]
     return True
