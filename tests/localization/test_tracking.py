@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise, permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -15,9 +15,7 @@ from ulmpipe.errors import InputError
 from ulmpipe.localization import (
     LOCALIZATION,
     TRACK,
-    localizations_to_map,
     track_localizations,
-    tracks_to_map,
     tracks_to_table,
 )
 from ulmpipe.localization.tracking import TABLE_COLUMNS, link, pair, smooth
@@ -228,7 +226,6 @@ def test_nothing_gives_no_tracks():
     found = track_localizations(records([]), **SETTINGS)
     assert len(found) == 0
     assert found.dtype == TRACK
-    assert not tracks_to_map(found, spacing=(PIXEL, PIXEL), shape=(4, 4)).any()
     assert tracks_to_table(found, frame_rate=RATE) == []
 
 
@@ -273,59 +270,7 @@ def test_smoothing_takes_off_noise_as_the_window_says():
     assert velocity.std() == pytest.approx(1 / np.sqrt(10), rel=0.1)  # 1 / √Σ u², u = -2 … 2
 
 
-# --- maps and tables
-
-
-def tracks_of(rows):
-    """Tracks from rows (track, frame, z, x) in pixels."""
-    found = np.zeros(len(rows), TRACK)
-    found["track"], found["frame"], z, x = np.array(rows, dtype=float).T
-    found["z"], found["x"] = 2e-3 + PIXEL * z, -1e-3 + PIXEL * x
-    return found
-
-
-MAP = {"spacing": (PIXEL, PIXEL), "origin": (2e-3, -1e-3), "shape": (12, 10)}
-
-
-def test_a_line_along_an_axis_sets_all_pixels_between():
-    fine = tracks_to_map(tracks_of([(0, 0, 3.0, 2.0), (0, 1, 3.0, 5.0)]), **MAP, upsampling=3)
-    assert [tuple(pixel) for pixel in np.argwhere(fine)] == [(10, column) for column in range(7, 17)]
-
-
-def test_a_diagonal_goes_from_edge_to_edge():
-    fine = tracks_to_map(tracks_of([(0, 0, 2.0, 2.0), (0, 1, 4.1, 3.9)]), **MAP, upsampling=1)
-    assert {tuple(pixel) for pixel in np.argwhere(fine)} == {(2, 2), (3, 2), (3, 3), (4, 3), (4, 4)}
-
-
-@pytest.mark.parametrize("upsampling", [1, 8])
-def test_the_map_has_every_pixel_that_a_line_crosses_and_no_other(upsampling):
-    rng = np.random.default_rng(7)
-    rows = [(row // 4, row % 4, *rng.uniform((-2, -2), (14, 12))) for row in range(24)]
-    fine = tracks_to_map(tracks_of(rows), **MAP, upsampling=upsampling)
-    crossed, touched = np.zeros_like(fine), np.zeros_like(fine)
-    for a, b in pairwise(rows):
-        if a[0] != b[0]:
-            continue
-        part = np.linspace(0, 1, 20_001)[:, None]
-        along = ((1 - part) * np.array(a[2:]) + part * np.array(b[2:]) + 0.5) * upsampling
-        for place, margin in ((crossed, (0,)), (touched, (-1e-2, 1e-2))):
-            for aside_z in margin:
-                for aside_x in margin:
-                    pixel = np.floor(along + np.array([aside_z, aside_x])).astype(int)
-                    pixel = pixel[np.all((pixel >= 0) & (pixel < fine.shape), axis=1)]
-                    place[tuple(pixel.T)] = True
-    assert not np.any(crossed & ~fine)
-    assert not np.any(fine & ~touched)
-    assert 0 < fine.sum() < fine.size / 2 or upsampling == 1
-
-
-def test_a_bubble_at_rest_is_drawn_where_its_localizations_are():
-    rng = np.random.default_rng(8)
-    places = rng.uniform(0, 9, (20, 2))
-    rows = [(number, frame, *place) for number, place in enumerate(places) for frame in range(2)]
-    found = records([(0, *place) for place in places])
-    expected = localizations_to_map(found, shape=(12, 10), upsampling=8)
-    np.testing.assert_array_equal(tracks_to_map(tracks_of(rows), **MAP, upsampling=8), expected)
+# --- tables
 
 
 def test_a_table_is_in_the_units_of_its_columns():

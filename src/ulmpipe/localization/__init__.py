@@ -7,7 +7,7 @@ from ulmpipe.localization.localize import (
     localize,
 )
 from ulmpipe.localization.localizers import LOCALIZERS
-from ulmpipe.localization.tracking import TRACK, track_localizations, tracks_to_map, tracks_to_table
+from ulmpipe.localization.tracking import TRACK, track_localizations, tracks_to_table
 
 __all__ = [
     "LOCALIZATION",
@@ -17,6 +17,5 @@ __all__ = [
     "localizations_to_map",
     "localize",
     "track_localizations",
-    "tracks_to_map",
     "tracks_to_table",
 ]

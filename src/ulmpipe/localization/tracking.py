@@ -1,8 +1,8 @@
 """Bubbles followed from frame to frame: localizations in, tracks with smoothed positions and velocities out.
 
 Localizations of one block are linked by assignment (Kuhn–Munkres, as in Heiles et al. 2022, DOI
-10.1038/s41551-021-00824-8), short tracks dropped, positions and velocities smoothed along each track; tracks are drawn
-on the fine grid of `ulmpipe.localization.localize`, with the pixels between two frames. Metres from here on.
+10.1038/s41551-021-00824-8), short tracks dropped, positions and velocities smoothed along each track. Metres from
+here on; `ulmpipe.track_maps` draws them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.signal import savgol_coeffs
@@ -288,44 +287,6 @@ def smooth(
     return smoothed, velocity
 
 
-def tracks_to_map(
-    tracks: NDArray[np.void],
-    *,
-    spacing: tuple[float, float],
-    shape: tuple[int, int],
-    origin: tuple[float, float] = (0.0, 0.0),
-    upsampling: int = 8,
-) -> NDArray[np.bool_]:
-    """Fine pixels that the tracks of a block cross, on straight lines from each frame to the next.
-
-    Parameters
-    ----------
-    tracks
-        Records of dtype `TRACK`, rows of a track together.
-    spacing, origin
-        Coarse pixel and centre of the first one, z and x, m.
-    shape
-        Coarse (z, x) shape.
-    upsampling
-        Fine pixels a coarse pixel, along each axis; the fine grid is that of `localizations_to_map`.
-
-    Returns
-    -------
-    (upsampling · z, upsampling · x) bool. What lies outside is not drawn.
-
-    """
-    if upsampling < 1 or not min(spacing) > 0:
-        raise InputError(
-            f"upsampling, spacing: {upsampling}, {spacing} m, expected at least 1, positive numbers"
-        )
-    fine = np.zeros((shape[0] * upsampling, shape[1] * upsampling), dtype=bool)
-    place = np.stack([tracks["z"], tracks["x"]], axis=1)
-    # in fine pixels, whose edges are whole numbers
-    edges = ((place - np.asarray(origin)) / np.asarray(spacing) + 0.5) * upsampling
-    _draw_lines(fine, np.ascontiguousarray(tracks["track"]), edges)
-    return fine
-
-
 def tracks_to_table(tracks: NDArray[np.void], *, frame_rate: float) -> list[list[Any]]:
     """Rows of numbers under `TABLE_COLUMNS`, for a CSV file; a missed frame has no value (``None``).
 
@@ -398,34 +359,3 @@ def _weights(width: int, order: int, derivative: int, interval: float) -> NDArra
             for at in range(width)
         ]
     )
-
-
-@njit(cache=True, nogil=True)
-def _draw_lines(fine, track, edges):  # type: ignore[no-untyped-def]
-    """Set the pixels on the line from each row to the next of its track, and the pixel of a track's only row."""
-    for row in range(len(track)):
-        onwards = row + 1 < len(track) and track[row + 1] == track[row]
-        to = row + 1 if onwards else row
-        _draw_line(fine, edges[row, 0], edges[row, 1], edges[to, 0], edges[to, 1])
-
-
-@njit(cache=True, nogil=True)
-def _draw_line(fine, z, x, to_z, to_x):  # type: ignore[no-untyped-def]
-    """Go from pixel to pixel over whichever edge comes first (Amanatides and Woo 1987)."""
-    i, j = int(np.floor(z)), int(np.floor(x))
-    n_z, n_x = abs(int(np.floor(to_z)) - i), abs(int(np.floor(to_x)) - j)
-    step_z, step_x = (1 if to_z > z else -1), (1 if to_x > x else -1)
-    # way along the line, 0 to 1, from edge to edge, and to the first edge
-    between_z = 1.0 / abs(to_z - z) if to_z != z else np.inf
-    between_x = 1.0 / abs(to_x - x) if to_x != x else np.inf
-    next_z = (i + 1 - z if step_z > 0 else z - i) * between_z if n_z else np.inf
-    next_x = (j + 1 - x if step_x > 0 else x - j) * between_x if n_x else np.inf
-    while True:
-        if 0 <= i < fine.shape[0] and 0 <= j < fine.shape[1]:
-            fine[i, j] = True
-        if n_z == 0 and n_x == 0:
-            return
-        if n_x == 0 or (n_z > 0 and next_z < next_x):
-            i, n_z, next_z = i + step_z, n_z - 1, next_z + between_z
-        else:
-            j, n_x, next_x = j + step_x, n_x - 1, next_x + between_x
