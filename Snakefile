@@ -16,6 +16,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/acquisition.smk"
 include: "workflow/rules/reconstruction.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/maps.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -40,3 +41,13 @@ rule concentrations:
         "Every acquisition of the configuration"
     input:
         expand("{results}/angio_{acquisition}.png", results=results, acquisition=settings.acquisitions),
+
+
+rule everything:
+    message:
+        "Angiograms, tracks, maps and measures of every acquisition"
+    input:
+        expand("{results}/angio_{acquisition}.png", results=results, acquisition=settings.acquisitions),
+        expand("{results}/angio_{acquisition}.ome.tif", results=results, acquisition=settings.acquisitions),
+        expand("{results}/measures_{acquisition}.json", results=results, acquisition=settings.acquisitions),
+        expand("{results}/tracks/{acquisition}.csv", results=results, acquisition=settings.acquisitions),

@@ -3,10 +3,17 @@
 Blocks are about a second apart and the tissue under the probe has moved by then: the blocks are registered
 before they are summed into an angiogram. Sub-pixel peak: Guizar-Sicairos et al. 2008 (DOI
 10.1364/OL.33.000156), as scikit-image has it.
+
+Tissue images serve best. Power Doppler images and track maps serve where the tissue is masked or missing, as far as
+blocks show the same vessels: their bubbles differ, so that few of them leave errors of pixels, which the quality shows
+(below about 0.3 for track maps). A limit on the shift helps them, and more lags. Track maps can be binned to about half
+an image pixel first, at a fraction of the cost. Motion within a block: `ulmpipe.motion`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +22,28 @@ from numpy.typing import NDArray
 from ulmpipe.errors import InputError
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Rigid motion between blocks, and how far it can be believed.
+
+    Attributes
+    ----------
+    displacement
+        (block, 2) float64, z and x in pixels of the registered images, from the first block that is no outlier.
+        NaN where a block has nothing to register.
+    quality
+        (block,) float64, correlation −1 to 1 of a block with those it was compared with, once registered. It depends on
+        the kind of image: near 1 for tissue, a few tenths for track maps, whose bubbles differ.
+    outlier
+        (block,) bool, blocks whose displacement should not be used. What becomes of them is for the caller to decide:
+        leave them out, or `interpolate_outliers`.
+    """
+
+    displacement: NDArray[np.float64]
+    quality: NDArray[np.float64]
+    outlier: NDArray[np.bool_]
 
 
 def estimate_shift(
@@ -67,8 +96,8 @@ def estimate_shift(
         (n_z // 4, n_x // 4) if maximum_shift is None else (int(maximum_shift), int(maximum_shift))
     )
     whole_z, whole_x = _whole_pixel_shift(fixed, other, limit_z, limit_x)
-    shared = (_overlap(n_z, -whole_z), _overlap(n_x, -whole_x))
-    shared_moving = (_overlap(n_z, whole_z), _overlap(n_x, whole_x))
+    shared = (overlap(n_z, -whole_z), overlap(n_x, -whole_x))
+    shared_moving = (overlap(n_z, whole_z), overlap(n_x, whole_x))
     rest_z, rest_x = _subpixel_shift(fixed[shared], other[shared_moving], upsampling)
     if max(abs(rest_z), abs(rest_x)) > 2:  # another peak than the one found within the limit
         return float(whole_z), float(whole_x)
@@ -107,12 +136,174 @@ def estimate_drift(
     shifts = np.array(
         [estimate_shift(images[first], images[later], upsampling=upsampling) for first, later in pairs]
     )
-    incidence = np.zeros((len(pairs), n_blocks))
-    rows = np.arange(len(pairs))
-    incidence[rows, [later for _, later in pairs]] = 1.0
-    incidence[rows, [first for first, _ in pairs]] = -1.0
-    drift = np.stack([_least_absolute(incidence[:, 1:], shifts[:, axis]) for axis in (0, 1)], axis=1)
-    return np.concatenate([np.zeros((1, 2)), drift])
+    return _agreed_displacement(pairs, shifts, n_blocks)
+
+
+def no_drift(n_blocks: int) -> Drift:
+    """Drift of blocks that are taken to lie where they are: registration switched off."""
+    return Drift(np.zeros((n_blocks, 2)), np.ones(n_blocks), np.zeros(n_blocks, dtype=bool))
+
+
+def measure_drift(
+    images: NDArray[np.generic],
+    *,
+    lags: int = 2,
+    upsampling: int = 100,
+    maximum_shift: float | None = None,
+    smoothing: float = 0.0,
+    tolerance: float = 0.5,
+    minimum_quality: float = 0.5,
+) -> Drift:
+    """Displacement of every block as `estimate_drift` finds it, with blocks flagged that do not fit.
+
+    A block is an outlier if its measured displacements from the others miss the agreed ones by more than `tolerance`
+    (the median over its pairs), if it looks much less like the others than usual, or if it holds nothing.
+
+    Parameters
+    ----------
+    images
+        (block, z, x), real, complex or bool, see `estimate_shift`. Constant or not finite images are allowed here, and
+        flagged.
+    lags
+        How many earlier blocks each is compared with, beside the first.
+    upsampling, maximum_shift
+        See `estimate_shift`.
+    smoothing
+        Standard deviation in pixels of a Gaussian filter of the moduli; 0 is none.
+    tolerance
+        Pixels of these images by which pairs may disagree, along either axis: more on a fine grid.
+    minimum_quality
+        Fraction of the median quality below which a correlation counts as weak; 0 or less flags none for it.
+
+    Raises
+    ------
+    InputError
+        Images that are not (block, z, x), or a parameter out of range.
+
+    """
+    if images.ndim != 3:
+        raise InputError(f"images: shape {images.shape}, expected (block, z, x)")
+    if lags < 1 or not smoothing >= 0 or not tolerance > 0:
+        raise InputError(
+            f"lags, smoothing, tolerance: {lags}, {smoothing}, {tolerance}, expected at least 1, at least 0, above 0"
+        )
+    n_blocks = len(images)
+    envelopes = [_smoothed(image, smoothing) for image in images]
+    usable = [
+        block for block, image in enumerate(envelopes) if np.isfinite(image).all() and np.ptp(image) > 0
+    ]
+    pairs = [
+        (first, later)
+        for place, later in enumerate(usable)
+        for first in sorted({usable[0], *usable[max(0, place - lags) : place]} - {later})
+    ]
+    shifts, correlations = np.zeros((len(pairs), 2)), np.zeros(len(pairs))
+    for pair, (first, later) in enumerate(pairs):
+        fixed, moving = envelopes[first], envelopes[later]
+        found = estimate_shift(fixed, moving, upsampling=upsampling, maximum_shift=maximum_shift)
+        shifts[pair], correlations[pair] = found, peak_correlation(fixed, moving, found)
+
+    displacement, quality = np.full((n_blocks, 2), np.nan), np.zeros(n_blocks)
+    disagreement = np.full(n_blocks, np.inf)
+    displacement[usable] = 0.0
+    if pairs:
+        number = {block: place for place, block in enumerate(usable)}
+        ranked = [(number[first], number[later]) for first, later in pairs]
+        displacement[usable] = _agreed_displacement(ranked, shifts, len(usable))
+    members = np.array(pairs, dtype=int).reshape(-1, 2)
+    missed = np.abs(shifts - (displacement[members[:, 1]] - displacement[members[:, 0]])).max(axis=1)
+    for block in usable:
+        own = (members == block).any(axis=1)
+        quality[block] = np.median(correlations[own]) if own.any() else 1.0
+        disagreement[block] = np.median(missed[own]) if own.any() else 0.0
+    usual = np.median(quality[usable]) if usable else 0.0
+    outlier = (disagreement > tolerance) | (quality < minimum_quality * usual)
+    if not outlier.all():
+        displacement = displacement - displacement[np.argmin(outlier)]
+    return Drift(displacement, quality, outlier)
+
+
+def peak_correlation(
+    reference: NDArray[np.generic], moving: NDArray[np.generic], displacement: tuple[float, float]
+) -> float:
+    """Correlation −1 to 1 of the envelopes of two images (z, x) once `displacement`, in pixels, is undone.
+
+    Of what both share, mean removed and tapered, as `estimate_shift` compares them; 0 if they share nothing. The
+    fraction of a pixel is undone by turning the phases of the spectrum.
+    """
+    whole = np.rint(displacement).astype(int)
+    fixed, other = np.abs(reference).astype(np.float64), np.abs(moving).astype(np.float64)
+    shared = tuple(overlap(n, -int(by)) for n, by in zip(fixed.shape, whole, strict=True))
+    shared_moving = tuple(overlap(n, int(by)) for n, by in zip(fixed.shape, whole, strict=True))
+    fixed, other = fixed[shared], other[shared_moving]
+    if fixed.size == 0:
+        return 0.0
+    fixed, other = _tapered(fixed), _tapered(other)
+    energy = np.sqrt(np.sum(fixed**2) * np.sum(other**2))
+    rest = np.asarray(displacement) - whole
+    z, x = (np.fft.fftfreq(n) for n in fixed.shape)
+    back = np.exp(2j * np.pi * (rest[0] * z[:, None] + rest[1] * x))
+    shared_power = np.sum(np.conj(np.fft.fft2(fixed)) * np.fft.fft2(other) * back).real / fixed.size
+    return float(shared_power / energy) if energy > 0 else 0.0
+
+
+def interpolate_outliers(drift: Drift) -> NDArray[np.float64]:
+    """Displacements (block, 2) in pixels, those of outliers put on the line between the good blocks around them.
+
+    Before the first and after the last good block its own displacement is taken.
+
+    Raises
+    ------
+    InputError
+        All blocks are outliers.
+
+    """
+    good = np.flatnonzero(~drift.outlier)
+    if good.size == 0:
+        raise InputError(f"drift: all {len(drift.outlier)} blocks are outliers, expected a good one at least")
+    blocks = np.arange(len(drift.outlier))
+    return np.stack([np.interp(blocks, good, drift.displacement[good, axis]) for axis in (0, 1)], axis=1)
+
+
+def drift_rows(
+    drift: Drift, times: Sequence[float] | NDArray[np.floating], *, pixel_size: float
+) -> list[dict[str, int | float | bool]]:
+    """Rows of the drift table, a block each.
+
+    Parameters
+    ----------
+    drift
+        As measured.
+    times
+        (block,) s, when each block began.
+    pixel_size
+        m, of the images that were registered.
+
+    Returns
+    -------
+    Dictionaries with `block` (from 0), `time_s`, `z_um`, `x_um`, `quality`, `outlier`.
+
+    Raises
+    ------
+    InputError
+        Not one time a block.
+
+    """
+    if len(times) != len(drift.quality):
+        raise InputError(f"times: {len(times)}, expected one for each of {len(drift.quality)} blocks")
+    return [
+        {
+            "block": block,
+            "time_s": float(time),
+            "z_um": float(1e6 * pixel_size * z),
+            "x_um": float(1e6 * pixel_size * x),
+            "quality": float(quality),
+            "outlier": bool(outlier),
+        }
+        for block, (time, (z, x), quality, outlier) in enumerate(
+            zip(times, drift.displacement, drift.quality, drift.outlier, strict=True)
+        )
+    ]
 
 
 def shift_map(image: NDArray[Scalar], shift: tuple[int, int]) -> NDArray[Scalar]:
@@ -128,15 +319,37 @@ def shift_map(image: NDArray[Scalar], shift: tuple[int, int]) -> NDArray[Scalar]
     """
     moved = np.zeros_like(image)
     n_z, n_x = image.shape[-2:]
-    to_z, to_x = _overlap(n_z, int(shift[0])), _overlap(n_x, int(shift[1]))
-    from_z, from_x = _overlap(n_z, -int(shift[0])), _overlap(n_x, -int(shift[1]))
+    to_z, to_x = overlap(n_z, int(shift[0])), overlap(n_x, int(shift[1]))
+    from_z, from_x = overlap(n_z, -int(shift[0])), overlap(n_x, -int(shift[1]))
     moved[..., to_z, to_x] = image[..., from_z, from_x]
     return moved
 
 
-def _overlap(length: int, shift: int) -> slice:
+def overlap(length: int, shift: int) -> slice:
     """Pixels of an axis that content moved by ``shift`` still covers (empty if it has left)."""
     return slice(min(max(shift, 0), length), max(min(length + shift, length), 0))
+
+
+def _smoothed(image: NDArray[np.generic], smoothing: float) -> NDArray[np.float64]:
+    """Modulus of an image, low-passed."""
+    envelope = np.abs(image).astype(np.float64)
+    if smoothing == 0:
+        return envelope
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(envelope, smoothing))
+
+
+def _agreed_displacement(
+    pairs: Sequence[tuple[int, int]], shifts: NDArray[np.float64], n_blocks: int
+) -> NDArray[np.float64]:
+    """(block, 2) from the first block, from what was measured between pairs (pair, 2)."""
+    incidence = np.zeros((len(pairs), n_blocks))
+    rows = np.arange(len(pairs))
+    incidence[rows, [later for _, later in pairs]] = 1.0
+    incidence[rows, [first for first, _ in pairs]] = -1.0
+    drift = np.stack([_least_absolute(incidence[:, 1:], shifts[:, axis]) for axis in (0, 1)], axis=1)
+    return np.concatenate([np.zeros((1, 2)), drift])
 
 
 def _taper(shape: tuple[int, int]) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ulmpipe.errors import InputError
-from ulmpipe.io.graph_store import load_graph, load_provenance, write_graph
+from ulmpipe.io.graph_store import load_graph, write_graph
+from ulmpipe.io.hdf5 import file_provenance
 from ulmpipe.vessels import VesselGraph
 
 
@@ -33,7 +34,7 @@ def test_a_graph_comes_back_bit_for_bit(tmp_path, graph):
         value, expected = getattr(loaded, field.name), getattr(graph, field.name)
         np.testing.assert_array_equal(value, expected)
         assert np.asarray(value).dtype == np.asarray(expected).dtype
-    assert load_provenance(path) == {"seed": 3, "file": "a.swc"}
+    assert file_provenance(path) == {"seed": 3, "file": "a.swc"}
 
 
 def test_every_array_carries_its_dimensions_and_unit(tmp_path, graph):
@@ -48,7 +49,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, graph):
     write_graph(path, graph, provenance={"version": 1})
     with pytest.raises(TypeError):
         write_graph(path, graph, provenance={"version": object()})
-    assert load_provenance(path) == {"version": 1}
+    assert file_provenance(path) == {"version": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["graph.h5"]
 
 
@@ -71,7 +72,7 @@ def test_a_file_without_its_marks_is_refused(tmp_path, graph, attribute):
     write_graph(path, graph, provenance={})
     with h5py.File(path, "a") as file:
         del file.attrs[attribute]
-    with pytest.raises(InputError, match=r"graph.h5: format .* was expected"):
+    with pytest.raises(InputError, match=r"graph.h5: format .*, expected .ulmpipe vessel graph"):
         load_graph(path)
 
 

@@ -164,6 +164,13 @@ def phase_parameters(wildcards):
 # ---------------------------------------------------------------- acquisitions
 
 
+def block_interval(acquisition):
+    """Seconds from block to block; of a recording at least those of a block."""
+    if acquisition in settings.phantoms:
+        return settings.phantom.block_interval
+    return settings.sequence.frames_per_block / settings.sequence.frame_rate
+
+
 def recordings_of(kind):
     return [name for name, recording in settings.recordings.items() if recording.kind == kind]
 

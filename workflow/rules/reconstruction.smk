@@ -41,6 +41,7 @@ rule correlate:
             "seed",
             "sequence",
             "medium",
+            "motion",
             "clutter_filter",
             correlation=without("correlation", "point_spread_shape"),
         ),
@@ -66,8 +67,11 @@ rule register:
         correlation=f"{results}/correlation/{{acquisition}}.zarr",
     output:
         shifts=f"{results}/registration/{{acquisition}}.json",
+        table=f"{results}/registration/{{acquisition}}.csv",
     params:
-        parameters=given("register"),
+        parameters=lambda wildcards: given(
+            "register", "registration", block_interval=block_interval(wildcards.acquisition)
+        ),
     log:
         f"{results}/logs/register/{{acquisition}}.log",
     benchmark:
@@ -80,7 +84,7 @@ rule register:
         runtime=30,
     shell:
         "python -m ulmpipe register --parameters {params.parameters:q} --threads {threads}"
-        " --correlation {input.correlation} --shifts {output.shifts} 2>&1 | tee {log}"
+        " --correlation {input.correlation} --shifts {output.shifts} --table {output.table} 2>&1 | tee {log}"
 
 
 rule infer:

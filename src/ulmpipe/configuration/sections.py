@@ -499,6 +499,32 @@ class Phantom(_Section):
     )
 
 
+class Motion(_Section):
+    """Of the tissue within a block."""
+
+    within_blocks: Literal["none", "rigid"] = Field(
+        description="rigid: every frame is brought to where the middle one lay, before the clutter filter"
+    )
+    frames_together: Count = Field(
+        description="whose envelopes are averaged to find it; they should move by less than a pixel meanwhile"
+    )
+
+
+class Registration(_Section):
+    """Of the blocks, before they are summed."""
+
+    images: Literal["tissue", "power_doppler", "none"] = Field(
+        description="what is compared: unfiltered, or after the clutter filter; none: blocks lie where they are"
+    )
+    lags: Count = Field(description="earlier blocks that each is compared with, beside the first")
+    tolerance: Positive = Field(
+        description="by which a block's comparisons may disagree before it is flagged, pixels"
+    )
+    outliers: Literal["keep", "interpolate"] = Field(
+        description="interpolate: flagged blocks are put on the line between those around them"
+    )
+
+
 class Inference(_Section):
     """How the network runs over a field wider than a training window."""
 
@@ -539,10 +565,55 @@ class Evaluation(_Section):
     tolerance: Annotated[int, Field(ge=0)] = Field(description="fine pixels, of the tolerant scores")
 
 
+class Tracking(_Section):
+    """The expert's bubbles followed from frame to frame."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="least |χ| of a localization; null: the expert's threshold per block"
+    )
+    largest_speed: Positive = Field(description="between two frames, m/s")
+    largest_gap: Annotated[int, Field(ge=0)] = Field(description="frames in a row that a track may miss")
+    minimum_length: Annotated[int, Field(ge=2)] = Field(description="localizations of a track")
+    memory: Annotated[int, Field(ge=0)] = Field(
+        description="steps whose mean velocity says where a bubble is looked for; 0: where it was last seen"
+    )
+    smoothing_window: Annotated[int, Field(ge=1)] = Field(description="frames, odd; 1: none")
+
+    @model_validator(mode="after")
+    def _window_is_odd(self) -> Self:
+        if self.smoothing_window % 2 == 0:
+            raise ValueError(f"smoothing_window: {self.smoothing_window}: expected an odd number of frames")
+        return self
+
+
+class TrackMapsSection(_Section):
+    """Maps of the tracks."""
+
+    pixel: Positive = Field(description="m")
+    minimum_points: Annotated[int, Field(ge=2)] = Field(description="frames of a track that is drawn")
+
+
+class Measures(_Section):
+    """Measures of the images without a vessel picked by hand."""
+
+    splits: Count = Field(description="random halves of the blocks, and of the tracks, for the resolution")
+    ring_smoothing: Count = Field(description="rings of spatial frequency averaged over, odd")
+    mask_smoothing: NotNegative = Field(
+        description="standard deviation over which images are smoothed before vessels are found in them, fine pixels"
+    )
+
+    @model_validator(mode="after")
+    def _rings_are_odd(self) -> Self:
+        if self.ring_smoothing % 2 == 0:
+            raise ValueError(f"ring_smoothing: {self.ring_smoothing}: expected an odd number of rings")
+        return self
+
+
 class FigureSection(_Section):
     """How pictures look."""
 
     colormap: str = Field(description="matplotlib's name of the colour map")
+    compression: Literal["log", "gamma"] = Field(description="of the counts in maps of tracks")
 
 
 class Configuration(_Section):
@@ -583,9 +654,14 @@ class Configuration(_Section):
         description="by the name its files have; those of the phantom are cuts of the densest of them",
     )
     phantom: Phantom
+    motion: Motion
+    registration: Registration
     inference: Inference
     classes: Classes
     evaluation: Evaluation
+    tracking: Tracking
+    track_maps: TrackMapsSection
+    measures: Measures
     figure: FigureSection
 
     @model_validator(mode="after")

@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 
 
 def drift_figure(
-    found: NDArray[np.floating], true: NDArray[np.floating] | None, *, pixel_size: float, dpi: int = 130
+    found: NDArray[np.floating],
+    true: NDArray[np.floating] | None,
+    *,
+    pixel_size: float,
+    outlier: NDArray[np.bool_] | None = None,
+    dpi: int = 130,
 ) -> Figure:
     """Displacement of every block as registration found it, the true one beside it where it is known.
+
+    Outliers are crosses, and count neither in the error nor in the range of the axis: those beyond it are on its edge.
+    Blocks of which nothing was found (NaN) are left blank.
 
     Parameters
     ----------
@@ -28,6 +36,8 @@ def drift_figure(
         (block, 2) displacement z, x in pixels.
     pixel_size
         Metres.
+    outlier
+        (block,) blocks not to be believed, as `ulmpipe.registration.measure_drift` flags them; default: none.
     dpi
         Pixels an inch.
 
@@ -37,15 +47,33 @@ def drift_figure(
     figure = dark_figure(10.0, 4.6, dpi)
     axes = figure.add_axes((0.09, 0.14, 0.71, 0.74))
     blocks = np.arange(len(found))
-    for axis, name in enumerate(("depth", "lateral")):
+    good = np.ones(len(found), dtype=bool) if outlier is None else ~outlier
+    directions = list(enumerate(("depth", "lateral")))
+    for axis, name in directions:
         if true is not None:
             values = 1e6 * pixel_size * true[:, axis]
             axes.plot(blocks, values, color=COLORS[axis], linewidth=2, alpha=0.75, label=f"{name}, true")
         values = 1e6 * pixel_size * found[:, axis]
-        axes.plot(blocks, values, "o", color=COLORS[axis], markersize=6, label=f"{name}, found")
+        axes.plot(blocks[good], values[good], "o", color=COLORS[axis], markersize=6, label=f"{name}, found")
+    if not good.all():
+        limits = axes.get_ylim()
+        for axis, name in directions:
+            values = 1e6 * pixel_size * found[~good, axis]
+            values = np.clip(values, *limits) if good.any() else values
+            axes.plot(
+                blocks[~good],
+                values,
+                "x",
+                color=COLORS[axis],
+                markersize=7,
+                clip_on=False,
+                label=f"{name}, outlier",
+            )
+        if good.any():
+            axes.set_ylim(limits)
     heading = "drift between blocks"
-    if true is not None:
-        error = 1e6 * pixel_size * np.sqrt(np.mean((found - true) ** 2, axis=0))
+    if true is not None and good.any():
+        error = 1e6 * pixel_size * np.sqrt(np.mean((found - true)[good] ** 2, axis=0))
         heading += f": error {error[0]:.2f} µm in depth, {error[1]:.2f} µm lateral (RMS)"
     dress(axes, "")
     axes.set_title(heading, fontsize=13, color=TEXT, pad=12)

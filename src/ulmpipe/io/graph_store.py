@@ -6,13 +6,12 @@ it is refused.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ulmpipe.errors import InputError
+from ulmpipe.io.hdf5 import new_file, open_file
 from ulmpipe.io.stores import complete_or_absent
 from ulmpipe.vessels.graph import VesselGraph, check_graph
 
@@ -37,16 +36,12 @@ def write_graph(path: str | Path, graph: VesselGraph, *, provenance: dict[str, o
     provenance : dict
         What the graph was made from and with, anything JSON can hold.
     """
-    with complete_or_absent(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path, kind=_FORMAT, version=_VERSION, provenance=provenance) as file:
         for name, (kind, dimensions, unit) in _ARRAYS.items():
             data = file.create_dataset(name, data=getattr(graph, name).astype(kind))
             data.attrs["dims"] = dimensions
             data.attrs["units"] = unit
-        file.attrs["format"] = _FORMAT
-        file.attrs["version"] = _VERSION
         file.attrs["dilation"] = graph.dilation
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-        file.attrs["complete"] = True
 
 
 def write_graphml(path: str | Path, graph: VesselGraph) -> None:
@@ -78,7 +73,7 @@ def load_graph(path: str | Path) -> VesselGraph:
     InputError
         No such file, not such a file, an incomplete one, or a graph that :func:`check_graph` refuses.
     """
-    with _open(Path(path)) as file:
+    with open_file(path, kind=_FORMAT, version=_VERSION) as file:
         try:
             arrays = {name: file[name][()].astype(kind) for name, (kind, _, _) in _ARRAYS.items()}
         except (KeyError, OSError) as error:
@@ -86,27 +81,3 @@ def load_graph(path: str | Path) -> VesselGraph:
         graph = VesselGraph(**arrays, dilation=float(file.attrs["dilation"]))
     check_graph(graph, source=str(path))
     return graph
-
-
-def load_provenance(path: str | Path) -> dict[str, object]:
-    """Load what :func:`write_graph` was told the graph was made from; errors as for :func:`load_graph`."""
-    with _open(Path(path)) as file:
-        provenance: dict[str, object] = json.loads(file.attrs["provenance"])
-        return provenance
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, a vessel graph (HDF5) was expected")
-    try:
-        file = h5py.File(path, "r")
-    except OSError:
-        raise InputError(f"{path}: not a whole HDF5 file, a vessel graph was expected") from None
-    found = file.attrs.get("format"), file.attrs.get("version"), bool(file.attrs.get("complete", False))
-    if found != (_FORMAT, _VERSION, True):
-        file.close()
-        raise InputError(
-            f"{path}: format {found[0]!r}, version {found[1]}, complete {found[2]}; "
-            f"{_FORMAT!r}, version {_VERSION}, complete True was expected"
-        )
-    return file

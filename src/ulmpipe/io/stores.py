@@ -147,9 +147,9 @@ def identity(path: str | Path) -> str:
     elif path.suffix == ".json":
         made = read_json(path).get("provenance")
     elif path.suffix == ".h5":
-        from ulmpipe.io.graph_store import load_provenance
+        from ulmpipe.io.hdf5 import file_provenance
 
-        made = load_provenance(path)
+        made = file_provenance(path)
     return bytes_identity(path) if made is None else identity_of(made)
 
 

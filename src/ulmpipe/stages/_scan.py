@@ -56,6 +56,14 @@ def fine_geometry(attributes: Parameters, upsampling: int) -> dict[str, Any]:
     }
 
 
+def extent_of(images: Any) -> tuple[float, float, float, float]:
+    """Left, right, upper and lower edge of the images of an array (…, z, x), m."""
+    spacing, origin = images.attrs["spacing"], images.attrs["origin"]
+    n_z, n_x = images.shape[-2:]
+    left, top = origin["x"] - spacing["x"] / 2, origin["z"] - spacing["z"] / 2
+    return left, left + n_x * spacing["x"], top, top + n_z * spacing["z"]
+
+
 def carrier_wavenumber(parameters: Parameters) -> float:
     """Wavenumber of the carrier that correlation maps are freed of, rad/m."""
     return (

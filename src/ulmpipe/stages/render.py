@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ulmpipe.figures.angiograms import Panel, angiogram_figure, score_caption
 from ulmpipe.figures.diagnostics import drift_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, read_blocks, read_json
 from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import extent_of
 
 
 def run(
@@ -35,7 +35,8 @@ def run(
             for method, name in (("expert", "Expert ULM"), ("network", "Network"))
         ),
     ]
-    found, true = np.array(read_json(shifts)["shifts_pixels"]), None
+    registration, true = read_json(shifts), None
+    found, outlier = (np.array(registration[name]) for name in ("shifts_pixels", "outlier"))
     pixel = power.attrs["spacing"]["z"]
     if ground_truth is not None:
         truth = open_store(ground_truth, "tracks", "drift")
@@ -44,22 +45,14 @@ def run(
         true = truth["drift"][:] / pixel
     figure = angiogram_figure(
         panels,
-        extent=_extent(power),
+        extent=extent_of(power),
         title=_title(parameters, store.attrs["n_blocks"]),
         colormap=parameters["figure"]["colormap"],
     )
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
     with complete_or_absent(drift) as temporary:
-        drift_figure(found, true, pixel_size=pixel).savefig(temporary)
-
-
-def _extent(power: Any) -> tuple[float, float, float, float]:
-    """Left, right, upper and lower edge of the images of an array (…, z, x), m."""
-    spacing, origin = power.attrs["spacing"], power.attrs["origin"]
-    n_z, n_x = power.shape[-2:]
-    left, top = origin["x"] - spacing["x"] / 2, origin["z"] - spacing["z"] / 2
-    return left, left + n_x * spacing["x"], top, top + n_z * spacing["z"]
+        drift_figure(found, true, outlier=outlier, pixel_size=pixel).savefig(temporary)
 
 
 def _title(parameters: Parameters, n_blocks: int) -> str:

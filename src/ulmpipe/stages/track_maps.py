@@ -1,0 +1,63 @@
+"""Stage 13: where tracks ran, how fast and which way, as maps and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ulmpipe.figures.maps import density_figure, direction_figure, speed_figure
+from ulmpipe.io.stores import complete_or_absent, new_array, new_store, open_store, provenance
+from ulmpipe.io.track_store import read_tracks
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import extent_of
+from ulmpipe.track_maps import FineGrid, track_maps
+
+
+def run(
+    parameters: Parameters,
+    *,
+    tracks: Path,
+    correlation: Path,
+    maps: Path,
+    density: Path,
+    speed: Path,
+    direction: Path,
+) -> None:
+    """Draw all tracks of an acquisition on one grid over the field of its correlation maps."""
+    field = extent_of(open_store(correlation, "power_doppler")["power_doppler"])
+    wanted = parameters["track_maps"]
+    grid = FineGrid.covering(field, wanted["pixel"])
+    made = track_maps(read_tracks(tracks), grid, minimum_points=wanted["minimum_points"])
+    units = {
+        "density": "tracks",
+        "downward": "tracks",
+        "upward": "tracks",
+        "speed": "m/s",
+        "velocity_z": "m/s",
+        "velocity_x": "m/s",
+    }
+    with new_store(maps, provenance=provenance("track_maps", parameters, tracks, correlation)) as store:
+        for name, unit in units.items():
+            image = getattr(made, name)
+            array = new_array(
+                store,
+                name,
+                shape=(1, *grid.shape),
+                dtype=image.dtype.name,
+                dims=("one", "z", "x"),
+                units=unit,
+                spacing=dict(zip(("z", "x"), grid.spacing, strict=True)),
+                origin=dict(zip(("z", "x"), grid.origin, strict=True)),
+            )
+            array[0] = image
+    common = {"extent": grid.extent, "compression": parameters["figure"]["compression"]}
+    name = parameters["name"]
+    figures = {
+        density: density_figure(
+            made.density, title=f"{name}: tracks", colormap=parameters["figure"]["colormap"], **common
+        ),
+        speed: speed_figure(made.speed, made.density, title=f"{name}: speed", **common),
+        direction: direction_figure(made.direction, made.density, title=f"{name}: direction", **common),
+    }
+    for path, figure in figures.items():
+        with complete_or_absent(path) as temporary:
+            figure.savefig(temporary)

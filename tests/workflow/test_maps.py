@@ -1,0 +1,128 @@
+"""Tracks, their maps, measures and pictures for other programs, from the stages at their smallest."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from dry_runs import commands
+from small_run import SMALL, run_stages, stage_arguments
+
+from ulmpipe.io.stores import open_store, write_json
+from ulmpipe.io.track_store import read_tracks
+
+POINT = {"threshold": 0.4, "radius": 0, "rise": 0, "dice": 0.0}
+POINTS = [
+    {
+        "concentration_per_mm3": 20.0,
+        **{method: {"per_block": POINT, "accumulated": POINT} for method in ("network", "expert")},
+    }
+]
+CHANGES = SMALL | {
+    "tracking": {"minimum_length": 4},
+    "track_maps": {"minimum_points": 4},
+    "tissue": {"reflectivity_db": None},
+    "noise": {"snr_db": None},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two blocks of a phantom without tissue and noise, localized; the network says what the expert says."""
+    folder = tmp_path_factory.mktemp("maps")
+    stage_arguments(folder, CHANGES)
+    targets = ("results/measures_20MB.json", "results/tracks/20MB.csv", "results/angio_20MB.ome.tif")
+    calls = {
+        name: _words(command)
+        for name, command in commands(folder, CHANGES, targets).items()
+        if "train" not in name
+    }
+    first = ["trajectories:synthetic_3_20MB", "point_spread"]
+    first += [f"{rule}:20MB" for rule in ("channel_data", "beamform", "correlate", "register", "localize")]
+    _succeed(folder, [calls[name] for name in first])
+    results = folder / "results"
+    (results / "detections/20MB_network.zarr").symlink_to(results / "detections/20MB_expert.zarr")
+    write_json(results / "model/operating_points.json", {"operating_points": POINTS, "provenance": {}})
+    rest = ("angiogram", "track", "track_table", "track_maps", "measure", "microscopy")
+    _succeed(folder, [calls[f"{rule}:20MB"] for rule in rest])
+    return results
+
+
+def _words(command: str) -> list[str]:
+    words = shlex.split(command)
+    return words[words.index("ulmpipe") + 1 : words.index("2>&1")]
+
+
+def _succeed(folder: Path, calls: list[list[str]]) -> None:
+    done = run_stages(folder, calls)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tracks_lie_where_bubbles_went(finished: Path) -> None:
+    trajectories = open_store(finished / "trajectories/synthetic_3_20MB.zarr", "position", "rank")
+    assert trajectories["position"].shape[0] == 4  # two volumes side by side in each of two blocks
+    blocks = list(read_tracks(finished / "tracks/20MB.h5"))
+    assert len(blocks) == 2
+    together = np.concatenate(blocks)
+    assert len(np.unique(blocks[0]["track"])) > 3
+    # the field is 2 mm wide and 1 mm high around the elevation focus at 8 mm
+    assert np.abs(together["x"]).max() < 1.05e-3
+    assert np.abs(together["z"] - 8e-3).max() < 0.6e-3
+    # by the law no bubble of these vessels is faster than a few mm/s; noise would be
+    assert 0 < np.median(together["speed"]) < 6e-3
+
+
+def test_the_table_has_a_row_for_every_record(finished: Path) -> None:
+    with (finished / "tracks/20MB.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    blocks = list(read_tracks(finished / "tracks/20MB.h5"))
+    assert [sum(row["block"] == str(block) for row in rows) for block in (0, 1)] == [
+        len(block) for block in blocks
+    ]
+    assert float(rows[0]["z_um"]) == pytest.approx(1e6 * blocks[0]["z"][0], abs=1e-3)
+    assert float(rows[-1]["speed_mm_s"]) == pytest.approx(1e3 * blocks[1]["speed"][-1], abs=1e-3)
+
+
+def test_maps_count_the_tracks_where_they_are(finished: Path) -> None:
+    maps = open_store(finished / "maps/20MB.zarr", "density", "speed", "velocity_z", "velocity_x")
+    density, attributes = maps["density"][0], maps["density"].attrs
+    drawn = np.zeros(density.shape, bool)
+    for block in read_tracks(finished / "tracks/20MB.h5"):
+        row = np.rint((block["z"] - attributes["origin"]["z"]) / attributes["spacing"]["z"]).astype(int)
+        column = np.rint((block["x"] - attributes["origin"]["x"]) / attributes["spacing"]["x"]).astype(int)
+        inside = (row >= 0) & (row < density.shape[0]) & (column >= 0) & (column < density.shape[1])
+        drawn[row[inside], column[inside]] = True
+    assert (density[drawn] > 0).mean() > 0.99  # a record on a border counts for either side
+    assert np.isnan(maps["speed"][0][density == 0]).all()
+    assert (np.hypot(maps["velocity_z"][0], maps["velocity_x"][0]) <= maps["speed"][0] * 1.0001)[
+        density > 0
+    ].all()
+    for kind in ("density", "speed", "direction"):
+        assert (finished / f"maps/20MB_{kind}.png").stat().st_size > 10_000
+
+
+def test_measures_are_numbers_or_say_why_not(finished: Path) -> None:
+    measures = json.loads((finished / "measures_20MB.json").read_text())
+    for method in ("network", "expert", "tracks"):
+        assert method in measures["left_out"] or measures["resolution"][method]["splits"] == 10
+    # the network has the expert's detections here
+    assert measures["resolution"].get("network") == measures["resolution"].get("expert")
+    assert measures["widths"].get("network") == measures["widths"].get("expert")
+    assert (finished / "measures/20MB_resolution.png").exists()
+
+
+def test_other_programs_find_the_image_to_scale(finished: Path) -> None:
+    counts = open_store(finished / "angio_20MB.zarr", "network", "expert")
+    with tifffile.TiffFile(finished / "angio_20MB.ome.tif") as file:
+        pixels = file.series[0].levels[0].asarray()
+        metadata = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    np.testing.assert_array_equal(pixels, np.stack([counts["network"][0], counts["expert"][0]]))
+    assert float(metadata["PhysicalSizeX"]) == pytest.approx(3.125)
+    assert metadata["PhysicalSizeXUnit"] == "µm"
+    image = open_store(finished / "angio_20MB.ome.zarr", "0", "1")
+    np.testing.assert_array_equal(image["0"][:], pixels)

@@ -1,0 +1,186 @@
+# 13, 14. The expert's bubbles as tracks, maps of their speed and direction, and measures; only if asked for.
+
+
+rule track:
+    message:
+        "Tracks of {wildcards.acquisition}"
+    input:
+        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+        shifts=f"{results}/registration/{{acquisition}}.json",
+        operating_points=operating_points,
+    output:
+        tracks=f"{results}/tracks/{{acquisition}}.h5",
+    params:
+        parameters=lambda wildcards: given(
+            "track",
+            "tracking",
+            sequence={"frame_rate": settings.sequence.frame_rate},
+            targets={"upsampling": settings.targets.upsampling},
+            concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,
+        ),
+    log:
+        f"{results}/logs/track/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/track/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python -m ulmpipe track --parameters {params.parameters:q} --threads {threads}"
+        " --correlation {input.correlation} --shifts {input.shifts} --operating-points {input.operating_points}"
+        " --tracks {output.tracks} 2>&1 | tee {log}"
+
+
+rule track_table:
+    message:
+        "Table of the tracks of {wildcards.acquisition}"
+    input:
+        tracks=f"{results}/tracks/{{acquisition}}.h5",
+    output:
+        table=f"{results}/tracks/{{acquisition}}.csv",
+    params:
+        parameters=given("track_table"),
+    log:
+        f"{results}/logs/track_table/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/track_table/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    shell:
+        "python -m ulmpipe track_table --parameters {params.parameters:q} --threads {threads}"
+        " --tracks {input.tracks} --table {output.table} 2>&1 | tee {log}"
+
+
+rule track_maps:
+    message:
+        "Maps of the tracks of {wildcards.acquisition}"
+    input:
+        tracks=f"{results}/tracks/{{acquisition}}.h5",
+        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+    output:
+        maps=directory(f"{results}/maps/{{acquisition}}.zarr"),
+        density=report(
+            f"{results}/maps/{{acquisition}}_density.png",
+            caption="../report/track_maps.rst",
+            category="Tracks",
+            labels={"acquisition": "{acquisition}, tracks"},
+        ),
+        speed=report(
+            f"{results}/maps/{{acquisition}}_speed.png",
+            caption="../report/track_maps.rst",
+            category="Tracks",
+            labels={"acquisition": "{acquisition}, speed"},
+        ),
+        direction=report(
+            f"{results}/maps/{{acquisition}}_direction.png",
+            caption="../report/track_maps.rst",
+            category="Tracks",
+            labels={"acquisition": "{acquisition}, direction"},
+        ),
+    params:
+        parameters=lambda wildcards: given("track_maps", "track_maps", "figure", name=wildcards.acquisition),
+    log:
+        f"{results}/logs/track_maps/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/track_maps/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python -m ulmpipe track_maps --parameters {params.parameters:q} --threads {threads}"
+        " --tracks {input.tracks} --correlation {input.correlation} --maps {output.maps} --density {output.density}"
+        " --speed {output.speed} --direction {output.direction} 2>&1 | tee {log}"
+
+
+rule measure:
+    message:
+        "Resolution, saturation and vessel widths of {wildcards.acquisition}"
+    input:
+        angiogram=f"{results}/angio_{{acquisition}}.zarr",
+        network=f"{results}/detections/{{acquisition}}_network.zarr",
+        expert=f"{results}/detections/{{acquisition}}_expert.zarr",
+        tracks=f"{results}/tracks/{{acquisition}}.h5",
+        maps=f"{results}/maps/{{acquisition}}.zarr",
+        shifts=f"{results}/registration/{{acquisition}}.json",
+        operating_points=operating_points,
+    output:
+        measures=f"{results}/measures_{{acquisition}}.json",
+        resolution=report(
+            f"{results}/measures/{{acquisition}}_resolution.png",
+            caption="../report/measures.rst",
+            category="Measures",
+            labels={"acquisition": "{acquisition}, resolution"},
+        ),
+        saturation=report(
+            f"{results}/measures/{{acquisition}}_saturation.png",
+            caption="../report/measures.rst",
+            category="Measures",
+            labels={"acquisition": "{acquisition}, saturation"},
+        ),
+        widths=report(
+            f"{results}/measures/{{acquisition}}_widths.png",
+            caption="../report/measures.rst",
+            category="Measures",
+            labels={"acquisition": "{acquisition}, widths"},
+        ),
+    params:
+        parameters=lambda wildcards: given(
+            "measure",
+            "seed",
+            "measures",
+            name=wildcards.acquisition,
+            sequence={name: sections["sequence"][name] for name in ("frame_rate", "frames_per_block")},
+            targets={"upsampling": settings.targets.upsampling},
+            concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,
+        ),
+    log:
+        f"{results}/logs/measure/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/measure/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    shell:
+        "python -m ulmpipe measure --parameters {params.parameters:q} --threads {threads}"
+        " --angiogram {input.angiogram} --network {input.network} --expert {input.expert} --tracks {input.tracks}"
+        " --maps {input.maps} --shifts {input.shifts} --operating-points {input.operating_points}"
+        " --measures {output.measures} --resolution {output.resolution} --saturation {output.saturation}"
+        " --widths {output.widths} 2>&1 | tee {log}"
+
+
+rule microscopy:
+    message:
+        "Angiograms of {wildcards.acquisition} for Fiji and napari"
+    input:
+        angiogram=f"{results}/angio_{{acquisition}}.zarr",
+    output:
+        tiff=f"{results}/angio_{{acquisition}}.ome.tif",
+        zarr=directory(f"{results}/angio_{{acquisition}}.ome.zarr"),
+    params:
+        parameters=given("microscopy"),
+    log:
+        f"{results}/logs/microscopy/{{acquisition}}.log",
+    benchmark:
+        f"{results}/benchmarks/microscopy/{{acquisition}}.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m ulmpipe microscopy --parameters {params.parameters:q} --threads {threads}"
+        " --angiogram {input.angiogram} --tiff {output.tiff} --zarr {output.zarr} 2>&1 | tee {log}"
