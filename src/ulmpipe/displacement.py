@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import lgamma, log
 
+TISSUE_ERROR = 1e-3  # relative, of interpolated tissue echoes: −60 dB
+
 
 def count_states(*, half_range: float, wavenumber: float, error: float) -> int:
     """Number of displacement states that interpolate an echo to a given relative error.

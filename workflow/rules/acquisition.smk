@@ -50,6 +50,7 @@ rule ground_truth:
             "classes",
             targets=without("targets", "dilation_radius"),
             tissue={key: sections["tissue"][key] for key in ("motion_amplitude", "motion_frequency")},
+            motion={"within_blocks": settings.motion.within_blocks},
             beamforming={"pixel": settings.beamforming.pixel},  # no truth depends on how images are made
         ),
     log:

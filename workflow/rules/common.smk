@@ -164,6 +164,11 @@ def phase_parameters(wildcards):
 # ---------------------------------------------------------------- acquisitions
 
 
+compared = settings.comparison.acquisitions or [
+    name for name in settings.acquisitions if name != settings.comparison.without_bubbles
+]
+
+
 def block_interval(acquisition):
     """Seconds from block to block; of a recording at least those of a block."""
     if acquisition in settings.phantoms:

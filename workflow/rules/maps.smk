@@ -184,3 +184,54 @@ rule microscopy:
     shell:
         "python -m ulmpipe microscopy --parameters {params.parameters:q} --threads {threads}"
         " --angiogram {input.angiogram} --tiff {output.tiff} --zarr {output.zarr} 2>&1 | tee {log}"
+
+
+rule compare:
+    message:
+        "Acquisitions side by side"
+    input:
+        angiograms=expand(f"{results}/angio_{{acquisition}}.zarr", acquisition=compared),
+        ground_truths=expand(
+            f"{results}/ground_truth/{{acquisition}}.zarr",
+            acquisition=compared if set(compared) <= set(settings.phantoms) else [],
+        ),
+        without_bubbles=expand(
+            f"{results}/angio_{{acquisition}}.zarr", acquisition=filter(None, [settings.comparison.without_bubbles])
+        ),
+    output:
+        field=report(
+            f"{results}/comparison/field.png",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"figure": "whole field"},
+        ),
+        regions=report(
+            f"{results}/comparison/regions.png",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"figure": "region"},
+        ),
+        profiles=report(
+            f"{results}/comparison/profiles.png",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"figure": "profiles"},
+        ),
+    params:
+        parameters=given("compare", "comparison", "figure", names=compared),
+    log:
+        f"{results}/logs/compare.log",
+    benchmark:
+        f"{results}/benchmarks/compare.tsv"
+    conda:
+        "../envs/ulmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python -m ulmpipe compare --parameters {params.parameters:q} --threads {threads}"
+        " --angiograms {input.angiograms}"
+        " $([ -z '{input.ground_truths}' ] || echo --ground-truths {input.ground_truths})"
+        " $([ -z '{input.without_bubbles}' ] || echo --without-bubbles {input.without_bubbles})"
+        " --field {output.field} --regions {output.regions} --profiles {output.profiles} 2>&1 | tee {log}"

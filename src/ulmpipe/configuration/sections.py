@@ -14,10 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from ulmpipe.acoustics.named_probes import probe_figures, probe_names
-from ulmpipe.displacement import count_states
+from ulmpipe.displacement import TISSUE_ERROR, count_states
 from ulmpipe.errors import InputError
-
-TISSUE_ERROR = 1e-3  # relative, of interpolated tissue echoes: −60 dB
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -427,7 +425,7 @@ class Training(_Section):
 class Acquisition(_Section):
     """One acquisition of the phantom."""
 
-    concentration_per_mm3: Positive = Field(description="bubbles/mm³")
+    concentration_per_mm3: NotNegative = Field(description="bubbles/mm³; 0: before the bubbles came")
     n_blocks: Annotated[int, Field(ge=1)] = Field(description="data blocks")
 
 
@@ -485,6 +483,13 @@ def _kind_of_acquisition(entry: Any) -> str:
 ACQUISITION_TAGS = ("of a phantom", "of one's own")  # no words of a configuration
 
 
+class PeriodicMotion(_Section):
+    """To and fro, along the line that the tissue moves on."""
+
+    amplitude: NotNegative = Field(description="m; 0: none")
+    frequency: Positive = Field(description="Hz")
+
+
 class Phantom(_Section):
     """The wide field that stands in for an animal."""
 
@@ -494,6 +499,8 @@ class Phantom(_Section):
     block_interval: Positive = Field(description="s")
     largest_drift: NotNegative = Field(description="rigid, over the acquisition, m")
     drift_memory_blocks: Positive = Field(description="blocks over which the drift keeps its direction")
+    breathing: PeriodicMotion = Field(description="of the tissue, beside its motion in training blocks")
+    heartbeat: PeriodicMotion = Field(description="of the tissue too")
     reference_bubbles_per_mm3: Positive = Field(
         description="bubbles × blocks per mm³ that make the long ground truth"
     )
@@ -609,6 +616,28 @@ class Measures(_Section):
         return self
 
 
+class Comparison(_Section):
+    """Pictures of several acquisitions side by side, as figures 6 and 7 of Milecki et al. 2021."""
+
+    acquisitions: list[Name] | None = Field(
+        description="names, the first above; null: all but the one without bubbles"
+    )
+    without_bubbles: Name | None = Field(
+        description="an acquisition before the bubbles came, if there is one"
+    )
+    region: Annotated[list[Finite], Field(min_length=4, max_length=4)] | None = Field(
+        description="what is shown larger: x of its left and right, z of its top and bottom, m; null: the whole field"
+    )
+    line: (
+        Annotated[
+            list[Annotated[list[Finite], Field(min_length=2, max_length=2)]],
+            Field(min_length=2, max_length=2),
+        ]
+        | None
+    ) = Field(description="x and z of the ends of a line along which profiles are drawn, m; null: none")
+    strip: NotNegative = Field(description="width over which a profile is averaged, m")
+
+
 class FigureSection(_Section):
     """How pictures look."""
 
@@ -662,6 +691,7 @@ class Configuration(_Section):
     tracking: Tracking
     track_maps: TrackMapsSection
     measures: Measures
+    comparison: Comparison
     figure: FigureSection
 
     @model_validator(mode="after")
@@ -678,6 +708,20 @@ class Configuration(_Section):
             )
         if len(set(self.volumes.train)) < len(self.volumes.train):
             raise ValueError(f"volumes.train: {self.volumes.train}: a name stands twice")
+        return self
+
+    @model_validator(mode="after")
+    def _compared_are_acquisitions(self) -> Self:
+        compared = self.comparison
+        for field, names in (
+            ("acquisitions", compared.acquisitions or []),
+            ("without_bubbles", [compared.without_bubbles] if compared.without_bubbles else []),
+        ):
+            for name in names:
+                if name not in self.acquisitions:
+                    raise ValueError(
+                        f"comparison.{field}: '{name}' is not one of acquisitions: {', '.join(self.acquisitions)}"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 
+Point = tuple[float, float]
+"""x and z in metres."""
+
+
 @dataclass(frozen=True)
 class Panel:
     """One image of an angiogram figure.
@@ -139,6 +143,90 @@ def angiogram_figure(
         label = "blocks with a track, N   [log(1 + N)]"
         _color_bar(density_image, bar, label, counts=_count_ticks(shared_limit))
     figure.text(0.5, 1 - 0.3 / height, title, ha="center", va="top", fontsize=17, color=TEXT)
+    return figure
+
+
+def comparison_figure(
+    rows: Mapping[str, Sequence[Panel]],
+    *,
+    extent: Extent,
+    title: str,
+    line: tuple[Point, Point] | None = None,
+    colormap: str = "inferno",
+    dynamic_range: float = 30.0,
+    panel_width: float = 3.6,
+    dpi: int = 140,
+) -> Figure:
+    """Several acquisitions below each other, the same region of each as several methods see it.
+
+    Parameters
+    ----------
+    rows
+        Name of the acquisition → panels from left to right, alike in every row; captions are not drawn. All densities
+        of a row share a scale.
+    extent
+        Outer edges of the region: x left, x right, z top, z bottom (m).
+    title
+        One line.
+    line
+        x and z of the ends of a line that profiles are taken along (m), drawn on every panel.
+    colormap, dynamic_range, panel_width, dpi
+        See `angiogram_figure`.
+
+    Raises
+    ------
+    InputError
+        There is no panel, or the extent is not ascending.
+
+    """
+    left, right, top, bottom = extent
+    if not rows or not all(rows.values()):
+        raise InputError("rows: none given, expected at least one acquisition with an image")
+    if right <= left or bottom <= top:
+        raise InputError(f"extent: {extent}, expected x left < right and z top < bottom in metres")
+    panel_height = panel_width * (bottom - top) / (right - left)
+    n_columns = max(len(panels) for panels in rows.values())
+    margin_left, margin_top, margin_bottom, gap = 1.25, 1.0 if title else 0.5, 0.75, 0.15
+    width = margin_left + n_columns * (panel_width + gap) + 0.1
+    height = margin_top + len(rows) * (panel_height + gap) + margin_bottom
+    figure = dark_figure(width, height, dpi)
+    for row, (name, panels) in enumerate(rows.items()):
+        limit = max([1.0, *(_density_limit(each.image) for each in panels if each.quantity == "density")])
+        below = margin_bottom + (len(rows) - 1 - row) * (panel_height + gap)
+        for column, panel in enumerate(panels):
+            axes = figure.add_axes(
+                (
+                    (margin_left + column * (panel_width + gap)) / width,
+                    below / height,
+                    panel_width / width,
+                    panel_height / height,
+                )
+            )
+            _show(axes, panel, extent, colormap=colormap, limit=limit, dynamic_range=dynamic_range)
+            dress(axes, panel.title if row == 0 else "")
+            millimetre_ticks(axes, extent)
+            if line is not None:
+                axes.plot(*(1e3 * np.array(line).T), color="#ffffff", linewidth=1.2, linestyle=(0, (4, 3)))
+            if row == len(rows) - 1:
+                axes.set_xlabel("lateral (mm)", fontsize=12, color=TEXT)
+            else:
+                axes.tick_params(labelbottom=False)
+            if column == 0:
+                axes.set_ylabel("depth (mm)", fontsize=12, color=TEXT)
+                scale_bar(axes, extent)
+                figure.text(
+                    0.3 / width,
+                    (below + panel_height / 2) / height,
+                    name,
+                    rotation=90,
+                    ha="center",
+                    va="center",
+                    fontsize=15,
+                    color=TEXT,
+                )
+            else:
+                axes.tick_params(labelleft=False)
+    figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="top", fontsize=17, color=TEXT)
     return figure
 
 

@@ -78,7 +78,7 @@ def _round_length(length: float) -> float:
 
 
 def scale_bar(axes: Axes, extent: Extent) -> None:
-    """A white bar of a round number of µm in the lower left corner."""
+    """A white bar of a round length in the lower left corner."""
     width, height = extent[1] - extent[0], extent[3] - extent[2]
     length = _round_length(width / 4)
     left, level = 1e3 * (extent[0] + 0.04 * width), 1e3 * (extent[3] - 0.05 * height)
@@ -92,7 +92,7 @@ def scale_bar(axes: Axes, extent: Extent) -> None:
     axes.text(
         left + 5e2 * length,
         level - 1e3 * 0.018 * height,
-        f"{1e6 * length:.0f} µm",
+        f"{1e6 * length:.0f} µm" if length < 1e-3 else f"{1e3 * length:.0f} mm",
         color="#ffffff",
         fontsize=12,
         ha="center",

@@ -94,9 +94,10 @@ def write_scores(
 
 def operating_points_of(operating_points: Path, *, concentration_per_mm3: float) -> dict[str, Any]:
     """Points of both methods that were chosen at the concentration nearest to this one, by their ratio."""
+    wanted = max(concentration_per_mm3, np.finfo(float).tiny)  # without bubbles: those of the sparsest
     chosen: dict[str, Any] = min(
         read_json(operating_points)["operating_points"],
-        key=lambda each: abs(np.log(each["concentration_per_mm3"] / concentration_per_mm3)),
+        key=lambda each: abs(np.log(each["concentration_per_mm3"]) - np.log(wanted)),
     )
     return chosen
 

@@ -54,12 +54,20 @@ def drift_of(parameters: Parameters) -> NDArray[np.float64]:
 
 
 def motion_of(parameters: Parameters) -> TissueMotion:
-    """Motion of the tissue within blocks."""
-    tissue = parameters["tissue"]
+    """Motion of the tissue within blocks: that of training blocks, breathing and heartbeat."""
+    tissue, phantom = parameters["tissue"], parameters["phantom"]
+    parts = [
+        (tissue["motion_amplitude"], tissue["motion_frequency"]),
+        *(
+            (phantom[name]["amplitude"], phantom[name]["frequency"])
+            for name in ("breathing", "heartbeat")
+            if phantom[name]["amplitude"] > 0
+        ),
+    ]
     return random_motion(
         generator(parameters["seed"], "motion", parameters["name"]),
-        amplitude=[tissue["motion_amplitude"]],
-        frequency=[tissue["motion_frequency"]],
+        amplitude=[amplitude for amplitude, _ in parts],
+        frequency=[frequency for _, frequency in parts],
     )
 
 

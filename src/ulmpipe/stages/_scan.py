@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ulmpipe.acoustics.probe import PlaneWaves, Probe
 from ulmpipe.acoustics.receiver import noise_level, noise_response, receive_window
 from ulmpipe.beamforming.das import Grid
+from ulmpipe.displacement import TISSUE_ERROR, count_states
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -69,6 +70,14 @@ def carrier_wavenumber(parameters: Parameters) -> float:
     return (
         2 * np.pi * parameters["sequence"]["demodulation_frequency"] / parameters["medium"]["speed_of_sound"]
     )
+
+
+def states_of(parameters: Parameters, *, half_range: float) -> int:
+    """How many displacement states stand for tissue that moves so far (m) to either side, to −60 dB."""
+    probe = parameters["probe"]
+    highest_frequency = probe["center_frequency"] * (1 + probe["bandwidth"] / 2)
+    wavenumber = 2 * np.pi * highest_frequency / parameters["medium"]["speed_of_sound"]
+    return count_states(half_range=half_range, wavenumber=wavenumber, error=TISSUE_ERROR)
 
 
 def receiving(parameters: Parameters) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ulmpipe.stages._mosaic import (
     motion_of,
 )
 from ulmpipe.stages._parameters import Parameters, event_times
-from ulmpipe.stages._scan import noise_of, probe_of, simulating, transmit_of, window_of
+from ulmpipe.stages._scan import noise_of, probe_of, simulating, states_of, transmit_of, window_of
 
 HEADROOM = 2.0  # of the integers over the first block's largest sample
 LARGEST_INTEGER = 32767
@@ -44,7 +44,8 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
     tissue, seed = parameters["tissue"], parameters["seed"]
     n_blocks = parameters["acquisition"]["n_blocks"]
     times = event_times(parameters)
-    margin = tissue["margin"] + parameters["phantom"]["largest_drift"] + tissue["motion_amplitude"]
+    motion = motion_of(parameters)
+    margin = tissue["margin"] + parameters["phantom"]["largest_drift"] + float(motion.amplitude.sum())
     start_time, n_samples = window_of(
         parameters,
         half_width=field.width / 2 + margin,
@@ -62,7 +63,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
         else round(tissue["density_per_mm3"] * PER_MM3 * np.prod(np.ptp(extent, axis=1))),
         reflectivity=10 ** ((tissue["reflectivity_db"] or 0.0) / 20),
     )
-    motion = motion_of(parameters)
+    n_states = max(tissue["n_states"], states_of(parameters, half_range=float(motion.amplitude.sum())))
 
     with new_store(channel_data, provenance=provenance("channel_data", parameters, trajectories)) as store:
         store.attrs["scan"] = {
@@ -84,7 +85,7 @@ def run(parameters: Parameters, *, trajectories: Path, channel_data: Path) -> No
                 **record,
             )
             if len(scatterers.position):
-                states, weights = displacement_states(path, n_states=tissue["n_states"])
+                states, weights = displacement_states(path, n_states=n_states)
                 at_states = displace(
                     scatterers.position[None], drift[block] + states[:, None] * motion.direction
                 )

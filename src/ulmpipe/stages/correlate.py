@@ -16,6 +16,8 @@ from ulmpipe.randomness import generator
 from ulmpipe.stages._clutter import filter_clutter
 from ulmpipe.stages._parameters import Parameters
 
+EDGE_OF_INTERPOLATION = 2  # pixels beside the border where moved images are not exact
+
 
 def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Path) -> None:
     """Filter and correlate every block; keep its power Doppler image and its mean tissue image too."""
@@ -89,9 +91,17 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
 def _at_rest(
     parameters: Parameters, iq: NDArray[np.complex64], *, carrier: float
 ) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
-    """A block (frame, z, x) as if its tissue had not moved, and (frame, 2) how it did, z and x in pixels."""
+    """A block (frame, z, x) as if its tissue had not moved, and (frame, 2) how it did, z and x in pixels.
+
+    Pixels that some frame does not show are zero in all.
+    """
     wanted = parameters["motion"]
     if wanted["within_blocks"] == "none":
         return iq, no_motion(len(iq))
     motion = estimate_motion(iq, carrier=carrier, group=wanted["frames_together"])
-    return move_images(iq, -motion, carrier=carrier, carrier_removed=False), motion
+    moved = move_images(iq, -motion, carrier=carrier, carrier_removed=False)
+    # what enters at the edges would look like flow
+    edge = int(np.ceil(np.abs(motion).max())) + EDGE_OF_INTERPOLATION
+    inner = np.zeros(moved.shape[1:], dtype=bool)
+    inner[edge:-edge, edge:-edge] = True
+    return np.where(inner, moved, np.complex64(0)), motion

@@ -50,7 +50,7 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth
         drift = new_array(
             store, "drift", shape=(n_blocks, 2), dtype="float64", dims=("block", "axis"), units="m"
         )
-        displacement = _mean_displacement(parameters)
+        displacement = _displacement(parameters)
         drift[:] = (displacement - displacement[0])[:, ::-1]  # z, x as in images
         store.attrs["classes"] = list(classes_of(parameters))
         visible = slice_of(parameters)
@@ -93,11 +93,16 @@ def _members(
     return dict(zip(classes_of(parameters), members, strict=True))
 
 
-def _mean_displacement(parameters: Parameters) -> NDArray[np.float64]:
-    """Mean displacement (x, z) of the tissue in every block, m: drift, and motion within the block."""
-    motion, times = motion_of(parameters), event_times(parameters).ravel()
+def _displacement(parameters: Parameters) -> NDArray[np.float64]:
+    """Displacement (x, z) of the tissue in every block, m: drift, and motion within the block.
+
+    Of the motion its mean; or where the middle frame lies, to which frames are brought if motion is taken out.
+    """
+    motion, times = motion_of(parameters), event_times(parameters)
+    if parameters["motion"]["within_blocks"] != "none":
+        times = times[len(times) // 2 : len(times) // 2 + 1]
     drift, interval = drift_of(parameters), parameters["phantom"]["block_interval"]
-    means = [motion_path(motion, block * interval + times).mean() for block in range(len(drift))]
+    means = [motion_path(motion, block * interval + times.ravel()).mean() for block in range(len(drift))]
     return drift + np.array(means)[:, None] * motion.direction
 
 
