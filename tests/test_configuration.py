@@ -74,7 +74,7 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
         ("beamfroming: {}", "mine.yaml: beamfroming: unknown key (value {}); did you mean 'beamforming'?"),
         (
             "acquisitions: {20MB: {concentration_per_mm3: -5.0}}",
-            "mine.yaml: acquisitions.20MB.concentration_per_mm3: -5.0: expected a value greater than 0",
+            "mine.yaml: acquisitions.20MB.concentration_per_mm3: -5.0: expected a value greater than or equal to 0",
         ),
         (
             "training: {phase_1: {learning_rate: 1e-3}}",

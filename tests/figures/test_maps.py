@@ -72,7 +72,7 @@ def texts(figure):
 def test_no_text_covers_another_or_leaves_the_page(extent):
     for name, figure in figures(extent).items():
         boxes = texts(figure)
-        assert any("µm" in text for text, _ in boxes)
+        assert any(text.endswith(("µm", " mm")) for text, _ in boxes)
         assert any("depth (mm)" in text for text, _ in boxes)
         for text, box in boxes:
             assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, (name, text)

@@ -14,7 +14,7 @@ from small_run import SMALL, run_stages, stage_arguments
 from ulmpipe.configuration import load_configuration
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import open_store
-from ulmpipe.stages import beamform, correlate, recording
+from ulmpipe.stages import beamform, correlate, recorded_channel_data, recorded_images
 
 SCAN = {
     "kind": "channel_data",
@@ -81,7 +81,7 @@ def test_a_phantom_that_is_recorded_gives_the_phantoms_images(phantom: Path, tmp
     blocks, words, field = exported(phantom)
     pattern = write_blocks(tmp_path / "mine", blocks, words)
     parameters = settings({"recording": pattern, "field": field})
-    recording.run(parameters, store=tmp_path / "channel_data.zarr")
+    recorded_channel_data.run(parameters, channel_data=tmp_path / "channel_data.zarr")
     beamform.run(parameters, channel_data=tmp_path / "channel_data.zarr", iq=tmp_path / "iq.zarr")
     found = open_store(tmp_path / "iq.zarr", "iq")["iq"]
     expected = open_store(phantom / "iq/20MB.zarr", "iq")["iq"]
@@ -113,7 +113,7 @@ def test_images_enter_behind_the_beamformer(phantom: Path, tmp_path: Path, carri
     }
     pattern = write_blocks(tmp_path / "mine", blocks, words)
     parameters = settings({"recording": pattern, "kind": "iq", "carrier": carrier})
-    recording.run(parameters, store=tmp_path / "iq.zarr")
+    recorded_images.run(parameters, iq=tmp_path / "iq.zarr")
     correlate.run(
         parameters,
         iq=tmp_path / "iq.zarr",
@@ -133,10 +133,12 @@ def test_a_faulty_block_is_refused_by_name_or_left_out(
     lost[3] = 0
     pattern = write_blocks(tmp_path / "mine", [lost, blocks[1], blocks[0] * np.nan], words)
     with pytest.raises(InputError, match=r"block 0: 1 empty frames, the first is 3, expected a sound block"):
-        recording.run(settings({"recording": pattern, "field": field}), store=tmp_path / "mine.zarr")
+        recorded_channel_data.run(
+            settings({"recording": pattern, "field": field}), channel_data=tmp_path / "mine.zarr"
+        )
     assert not (tmp_path / "mine.zarr").exists()
     entry = {"recording": pattern, "field": field, "faulty_blocks": "skip"}
-    recording.run(settings(entry), store=tmp_path / "mine.zarr")
+    recorded_channel_data.run(settings(entry), channel_data=tmp_path / "mine.zarr")
     store = open_store(tmp_path / "mine.zarr", "samples")
     assert store["samples"].shape[0] == 1
     assert store.attrs["blocks"] == [1]
@@ -150,7 +152,7 @@ def test_a_recording_without_a_sound_block_leaves_nothing(phantom: Path, tmp_pat
     pattern = write_blocks(tmp_path / "mine", [block * np.nan for block in blocks], words)
     entry = {"recording": pattern, "field": field, "faulty_blocks": "skip"}
     with pytest.raises(InputError, match="none of 2 blocks is sound"):
-        recording.run(settings(entry), store=tmp_path / "mine.zarr")
+        recorded_channel_data.run(settings(entry), channel_data=tmp_path / "mine.zarr")
     assert not (tmp_path / "mine.zarr").exists()
 
 
@@ -178,7 +180,7 @@ def test_a_scan_unlike_the_configuration_is_refused_in_one_line(
     pattern = write_blocks(tmp_path / "mine", blocks, own | words)
     parameters = settings({"recording": pattern, "field": field, **entry}, changes)
     with pytest.raises(InputError, match=message) as caught:
-        recording.run(parameters, store=tmp_path / "mine.zarr")
+        recorded_channel_data.run(parameters, channel_data=tmp_path / "mine.zarr")
     assert len(str(caught.value).splitlines()) == 1
 
 

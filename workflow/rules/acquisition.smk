@@ -79,7 +79,7 @@ rule recorded_channel_data:
         channel_data=temp(directory(f"{results}/channel_data/{{acquisition}}.zarr")),
     params:
         parameters=lambda wildcards: given(
-            "recording",
+            "recorded_channel_data",
             "probe",
             "sequence",
             "medium",
@@ -96,8 +96,8 @@ rule recorded_channel_data:
         mem_mb=3000,
         runtime=240,
     shell:
-        "python -m ulmpipe recording --parameters {params.parameters:q} --threads {threads}"
-        " --store {output.channel_data} 2>&1 | tee {log}"
+        "python -m ulmpipe recorded_channel_data --parameters {params.parameters:q} --threads {threads}"
+        " --channel-data {output.channel_data} 2>&1 | tee {log}"
 
 
 rule recorded_images:
@@ -111,7 +111,7 @@ rule recorded_images:
         iq=directory(f"{results}/iq/{{acquisition}}.zarr"),
     params:
         parameters=lambda wildcards: given(
-            "recording",
+            "recorded_images",
             "sequence",
             "medium",
             acquisition=sections["acquisitions"][wildcards.acquisition],
@@ -128,5 +128,5 @@ rule recorded_images:
         mem_mb=3000,
         runtime=240,
     shell:
-        "python -m ulmpipe recording --parameters {params.parameters:q} --threads {threads}"
-        " --store {output.iq} 2>&1 | tee {log}"
+        "python -m ulmpipe recorded_images --parameters {params.parameters:q} --threads {threads}"
+        " --iq {output.iq} 2>&1 | tee {log}"

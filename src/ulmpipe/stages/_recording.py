@@ -1,9 +1,9 @@
-"""Stage 3 of a user's own acquisition: a recording, whatever its format, as a store of channel data or of images."""
+"""A user's recording, opened and held against the configuration, and its sound blocks; whatever its format."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,23 @@ from ulmpipe.errors import InputError
 from ulmpipe.io.recordings import Recording, examine_block, open_recording
 from ulmpipe.io.recordings.description import agree
 from ulmpipe.io.recordings.recording import find_files
-from ulmpipe.io.stores import bytes_identity, new_array, new_store, provenance
+from ulmpipe.io.stores import bytes_identity, new_store, provenance
 from ulmpipe.progress import progress
 from ulmpipe.stages._parameters import Parameters
 
-LARGEST_INTEGER = 32767
-Blocks = Iterator[tuple[int, NDArray[np.complex64]]]
+Write = Callable[[int, NDArray[np.complex64]], None]
 
 
-def run(parameters: Parameters, *, store: Path) -> None:
-    """Import a recording block by block; what files and configuration say differently is refused."""
+def import_recording(
+    stage: str,
+    parameters: Parameters,
+    store: Path,
+    begin: Callable[[Any, Recording, int], Write],
+) -> None:
+    """Write the sound blocks of a recording, one at a time; what files and configuration say differently is refused.
+
+    `begin` makes the arrays of a store for so many blocks and returns what writes a block to a place.
+    """
     entry = parameters["acquisition"]
     recording = open_recording(entry["recording"], {**entry["description"], "format": entry["format"]})
     if recording.kind != entry["kind"]:
@@ -31,12 +38,13 @@ def run(parameters: Parameters, *, store: Path) -> None:
     _check_frames(parameters, recording)
     _check_scan(parameters, recording)
     n_blocks = min(entry["n_blocks"] or recording.n_blocks, recording.n_blocks)
-    sound = _sound_blocks(recording, n_blocks, skip=entry["faulty_blocks"] == "skip")
     files = {str(file): bytes_identity(file) for file in find_files(entry["recording"])}
-    made = provenance("recording", parameters) | {"inputs": files}
-    write = _write_channel_data if recording.kind == "channel_data" else _write_images
-    with new_store(store, provenance=made) as written:
-        kept = write(written, parameters, recording, sound, n_blocks)
+    kept: list[int] = []
+    with new_store(store, provenance=provenance(stage, parameters) | {"inputs": files}) as written:
+        write = begin(written, recording, n_blocks)
+        for index, block in _sound_blocks(recording, n_blocks, skip=entry["faulty_blocks"] == "skip"):
+            write(len(kept), block)
+            kept.append(index)
         if not kept:
             raise InputError(f"{recording.source}: none of {n_blocks} blocks is sound, expected some")
         for _, array in written.arrays():
@@ -84,7 +92,9 @@ def _check_scan(parameters: Parameters, recording: Recording) -> None:
         )
 
 
-def _sound_blocks(recording: Recording, n_blocks: int, *, skip: bool) -> Blocks:
+def _sound_blocks(
+    recording: Recording, n_blocks: int, *, skip: bool
+) -> Iterator[tuple[int, NDArray[np.complex64]]]:
     """Number and samples of the blocks without a fault; a faulty one ends the import, or is told of and left out."""
     for index in progress(range(n_blocks), "recording"):
         try:
@@ -112,67 +122,3 @@ def _fault(block: NDArray[np.complex64]) -> str | None:
     if quality.repeated_frames:
         return f"{len(quality.repeated_frames)} repeated frames, the first is {quality.repeated_frames[0]}"
     return None
-
-
-def _write_channel_data(
-    store: Any, parameters: Parameters, recording: Recording, blocks: Blocks, n_blocks: int
-) -> list[int]:
-    """Pairs of integers, each block with a scale of its own; the numbers of the blocks that were written."""
-    (start_time,) = recording.require("start_time")
-    own = ("sampling_frequency", "demodulation_frequency")  # of the baseband: images do not depend on them
-    stored = {
-        name: getattr(recording.scan, name) for name in own if getattr(recording.scan, name) is not None
-    }
-    sequence = parameters["sequence"] | stored
-    store.attrs["scan"] = {
-        **{name: parameters[name] for name in ("probe", "medium")},
-        "sequence": sequence,
-        "start_time": start_time,
-        "field": parameters["acquisition"]["field"],
-    }
-    samples = new_array(
-        store,
-        "samples",
-        shape=(n_blocks, *recording.block_shape, 2),
-        dtype="int16",
-        dims=("block", "frame", "angle", "element", "time", "part"),
-        units="1",
-        compressed=False,
-        spacing={"time": 1 / sequence["sampling_frequency"]},
-        origin={"time": start_time},
-    )
-    kept: list[int] = []
-    scales: list[float] = []
-    for index, block in blocks:
-        parts = block[..., None].view(np.float32)
-        scales.append(float(np.abs(parts).max()) / LARGEST_INTEGER)
-        samples[len(kept)] = np.rint(parts / np.float32(scales[-1])).astype(np.int16)
-        kept.append(index)
-    samples.attrs["scale"] = scales
-    return kept
-
-
-def _write_images(
-    store: Any, parameters: Parameters, recording: Recording, blocks: Blocks, n_blocks: int
-) -> list[int]:
-    """Images as they are; the numbers of the blocks that were written."""
-    origin_z, origin_x, spacing_z, spacing_x = recording.require(
-        "origin_z", "origin_x", "spacing_z", "spacing_x"
-    )
-    images = new_array(
-        store,
-        "iq",
-        shape=(n_blocks, *recording.block_shape),
-        dtype="complex64",
-        dims=("block", "frame", "z", "x"),
-        units="1",
-        compressed=False,
-        spacing={"z": spacing_z, "x": spacing_x, "frame": 1 / parameters["sequence"]["frame_rate"]},
-        origin={"z": origin_z, "x": origin_x},
-        carrier=parameters["acquisition"]["carrier"],
-    )
-    kept: list[int] = []
-    for index, block in blocks:
-        images[len(kept)] = block
-        kept.append(index)
-    return kept
