@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,15 @@ from numpy.typing import NDArray
 
 from ulmpipe.angiogram import register_maps
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.resolution import block_halves, ring_correlation, summarise_resolution, track_halves
-from ulmpipe.evaluation.saturation import fit_saturation, mean_filling
-from ulmpipe.evaluation.vessel_widths import vessel_mask, vessel_widths, width_distribution
+from ulmpipe.evaluation.resolution import (
+    RingCorrelation,
+    block_halves,
+    ring_correlation,
+    summarise_resolution,
+    track_halves,
+)
+from ulmpipe.evaluation.saturation import Saturation, fit_saturation, mean_filling
+from ulmpipe.evaluation.vessel_widths import VesselWidths, vessel_mask, vessel_widths, width_distribution
 from ulmpipe.figures.measures import ring_correlation_figure, saturation_figure, width_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_json, write_json
 from ulmpipe.io.track_store import read_tracks
@@ -64,26 +71,35 @@ def run(
     images = {method: (store[method][0], pixel) for method in METHODS}
     images["tracks"] = (density[0], density.attrs["spacing"]["z"])
     interval = parameters["sequence"]["frames_per_block"] / parameters["sequence"]["frame_rate"]
-    curves, filled, fits, measured = {}, {}, {}, {}
+    time = interval * np.arange(1, len(drift) + 1)
+    curves: dict[str, RingCorrelation] = {}
+    filled: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    fits: dict[str, Saturation] = {}
+    measured: dict[str, VesselWidths] = {}
     left_out: dict[str, str] = {}
-    for method, (image, size) in images.items():
+
+    @contextmanager
+    def if_possible(name: str) -> Iterator[None]:
         try:
+            yield
+        except InputError as error:
+            left_out[name] = str(error)
+            print(f"{name}: {error}")
+
+    for method, (image, size) in images.items():
+        with if_possible(f"resolution of {method}"):
             if method == "tracks":
                 halves: Any = _track_halves(tracks, density, wanted["splits"], splits())
             else:
                 halves = block_halves(block_maps(method), len(drift), n_splits=wanted["splits"], rng=splits())
             curves[method] = ring_correlation(halves, size, smoothing=wanted["ring_smoothing"])
-            measured[method] = vessel_widths(
-                image, vessel_mask(image, smoothing=wanted["mask_smoothing"]), size
-            )
-            if method != "tracks":
-                share = mean_filling(image, len(drift))
-                time = interval * np.arange(1, len(drift) + 1)
-                filled[method] = (time, share)
-                fits[method] = fit_saturation(time, share)
-        except InputError as error:
-            left_out[method] = str(error)
-            print(f"{method}: {error}")
+        with if_possible(f"widths in {method}"):
+            mask = vessel_mask(image, smoothing=wanted["mask_smoothing"])
+            measured[method] = vessel_widths(image, mask, size)
+        if method in METHODS:
+            with if_possible(f"saturation of {method}"):
+                filled[method] = (time, mean_filling(image, len(drift)))
+                fits[method] = fit_saturation(*filled[method])
     write_json(
         measures,
         {
