@@ -33,11 +33,8 @@ CHANGES = SMALL | {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("moving")
     stage_arguments(folder, CHANGES)
-    targets = tuple(f"results/registration/{name}.csv" for name in ("20MB", "none"))
-    targets += tuple(
-        f"results/{kind}/none{end}.zarr" for kind, end in (("ground_truth", ""), ("detections", "_expert"))
-    )
-    targets += ("results/ground_truth/20MB.zarr",)
+    wanted = ("registration/{}.csv", "ground_truth/{}.zarr")
+    targets = tuple(f"results/{path.format(name)}" for path in wanted for name in ("20MB", "none"))
     calls = []
     for name, command in commands(folder, CHANGES, targets).items():
         words = shlex.split(command)
@@ -77,13 +74,8 @@ def test_the_drift_is_that_of_the_middle_frames(finished: Path) -> None:
         np.testing.assert_allclose(found, true, atol=0.1)
 
 
-def test_without_bubbles_there_is_no_truth_and_less_flow(finished: Path) -> None:
+def test_without_bubbles_there_is_no_track_but_a_reference(finished: Path) -> None:
     truth = open_store(finished / "results/ground_truth/none.zarr", "tracks", "reference")
     assert not truth["tracks"][:].any()
     assert truth["reference"][:].any()  # that of the vessels
     assert truth.attrs["fractions"]["visible"] == 0
-    before, after = (
-        open_store(finished / f"results/correlation/{name}.zarr", "power_doppler")["power_doppler"][:].mean()
-        for name in ("none", "20MB")
-    )
-    assert after > 1.2 * before
