@@ -72,7 +72,7 @@ def given(stage, *names, **more):
     """
     content = {name: sections[name] for name in names} | more
     # how a loss curve is drawn is no reason to train again
-    ignoring = () if stage == "render" else ("figures",)
+    ignoring = () if stage in ("render", "track_maps", "measure", "compare") else ("figures",)
     content["source"] = source_fingerprint(f"ulmpipe.stages.{stage}", ignoring=ignoring)
     return json.dumps(content, sort_keys=True)
 

@@ -42,7 +42,7 @@ class Panel:
     """One image of an angiogram figure.
 
     ``image`` is (z, x): counts for a ``density``, shown as log(1 + N) on the scale all densities share, or
-    power (any unit) shown in dB below its maximum. Panels of one figure cover the same field, whatever
+    power (any unit) shown in dB below the maximum of all powers. Panels of one figure cover the same field, whatever
     their pixels.
     """
 
@@ -104,12 +104,13 @@ def angiogram_figure(
     shared_limit = max(
         [1.0, *(_density_limit(panel.image) for panel in panels if panel.quantity == "density")]
     )
+    power = _power_scale(panels, dynamic_range)
     offset = margin_left
     density_image = None
     for number, (panel, room) in enumerate(zip(panels, rooms, strict=True)):
         box = (offset / width, margin_bottom / height, panel_width / width, panel_height / height)
         axes = figure.add_axes(box)
-        shown = _show(axes, panel, extent, colormap=colormap, limit=shared_limit, dynamic_range=dynamic_range)
+        shown = _show(axes, panel, extent, colormap=colormap, limit=shared_limit, power=power)
         dress(axes, panel.title)
         millimetre_ticks(axes, extent)
         axes.set_xlabel("lateral (mm)", fontsize=12, color=TEXT)
@@ -192,6 +193,7 @@ def comparison_figure(
     figure = dark_figure(width, height, dpi)
     for row, (name, panels) in enumerate(rows.items()):
         limit = max([1.0, *(_density_limit(each.image) for each in panels if each.quantity == "density")])
+        power = _power_scale(panels, dynamic_range)
         below = margin_bottom + (len(rows) - 1 - row) * (panel_height + gap)
         for column, panel in enumerate(panels):
             axes = figure.add_axes(
@@ -202,7 +204,7 @@ def comparison_figure(
                     panel_height / height,
                 )
             )
-            _show(axes, panel, extent, colormap=colormap, limit=limit, dynamic_range=dynamic_range)
+            _show(axes, panel, extent, colormap=colormap, limit=limit, power=power)
             dress(axes, panel.title if row == 0 else "")
             millimetre_ticks(axes, extent)
             if line is not None:
@@ -297,16 +299,21 @@ def block_figure(
 
 
 def _show(
-    axes: Axes, panel: Panel, extent: Extent, *, colormap: str, limit: float, dynamic_range: float
+    axes: Axes,
+    panel: Panel,
+    extent: Extent,
+    *,
+    colormap: str,
+    limit: float,
+    power: tuple[float, float],
 ) -> AxesImage:
     if panel.quantity == "density":
         shown, low, high, interpolation = np.log1p(panel.image), 0.0, float(np.log1p(limit)), None
     else:
-        power = np.asarray(panel.image, dtype=np.float64)
-        highest = power.max() if power.max() > 0 else 1.0
-        shown = 10 * np.log10(np.maximum(power / highest, 10 ** (-dynamic_range / 10)))
-        # black is the noise between the vessels, if that is less far down than asked for
-        low, high, interpolation = float(np.percentile(shown, 5)), 0.0, "bilinear"
+        highest, low = power
+        faintest = highest * 10 ** (low / 10)
+        shown = 10 * np.log10(np.maximum(np.asarray(panel.image, np.float64), faintest) / highest)
+        high, interpolation = 0.0, "bilinear"
     return axes.imshow(
         shown,
         cmap=colormap,
@@ -316,6 +323,17 @@ def _show(
         extent=millimetre_extent(extent),
         aspect="auto",
     )
+
+
+def _power_scale(panels: Sequence[Panel], dynamic_range: float) -> tuple[float, float]:
+    """Power of 0 dB, and the dB shown black: the noise beside the vessels of the brightest panel, if that is nearer."""
+    images = [np.asarray(panel.image, np.float64) for panel in panels if panel.quantity == "power"]
+    brightest = max(images, key=lambda image: float(image.max()), default=np.ones((1, 1)))
+    highest = float(brightest.max())
+    if highest <= 0:
+        return 1.0, -dynamic_range
+    noise = float(np.percentile(brightest[brightest > 0], 5))
+    return highest, max(-dynamic_range, 10 * float(np.log10(noise / highest)))
 
 
 def _density_limit(counts: NDArray[np.generic]) -> float:
