@@ -4,8 +4,9 @@
 a block onto one image. The features of `Light` still know it, window by window; a head reads it from there, and the
 windows are averaged with the weights of the tracks' own logits: who passed the pixel says how fast.
 
-Speeds span three decades. The head therefore speaks of *shortened* velocities, w = v/|v| · asinh(|v|/`SCALE`): nearly
-logarithmic above `SCALE` and linear below, with the direction of v.
+The head tells speed and direction apart. Where a bubble went is sure, which way it went is often not: a network that
+learns the two components says nearly 0 there, one that learns speed and direction is still right about the speed.
+Speeds span three decades: what is learnt is asinh(|v|/`SCALE`), nearly logarithmic above `SCALE` and linear below.
 """
 
 from __future__ import annotations
@@ -37,45 +38,46 @@ from ulmpipe.progress import progress
 _log = logging.getLogger(__name__)
 
 SCALE = 0.1e-3  # m/s
-LONGEST = 8.0  # shortened: 149 mm/s, so that an untrained network does not overflow
-ROUNDING = 1e-3  # of the length of an error, shortened, below which the loss is smooth
+LARGEST = 8.0  # shortened speed: 149 mm/s, so that an untrained network does not overflow
+ROUNDING = 0.05  # error of the shortened speed below which the loss is a parabola
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_reversed", "seconds")
 
 
-def shorten(velocity: Tensor) -> Tensor:
-    """Velocities (batch, 2, Z, X) in m/s as the head learns them."""
-    speed = torch.linalg.vector_norm(velocity, dim=1, keepdim=True) / SCALE
-    return velocity / SCALE * (torch.asinh(speed) / speed.clamp(min=1e-6))
+def shorten(speed: Tensor) -> Tensor:
+    """Speeds in m/s as the head learns them."""
+    return torch.asinh(speed / SCALE)
 
 
-def lengthen(shortened: Tensor) -> Tensor:
-    """Undo `shorten`."""
-    length = torch.linalg.vector_norm(shortened, dim=1, keepdim=True)
-    return SCALE * shortened * (torch.sinh(length.clamp(max=LONGEST)) / length.clamp(min=1e-6))
+def velocity_of(output: Tensor) -> Tensor:
+    """Velocities (batch, 2, Z, X) in m/s, along z and x, of the output of a `VelocityNetwork`."""
+    speed = SCALE * torch.sinh(output[:, 2:].clamp(0, LARGEST))
+    return speed * functional.normalize(output[:, :2], dim=1)
 
 
-def velocity_loss(shortened: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of shortened velocities on true track pixels.
+def velocity_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Error of the shortened speed and 1 − cosine of the error of direction, mean over true track pixels.
 
-    The distance itself, not its square: where a direction cannot be told, the answer is the (geometric) median of what
-    is possible, and a wrong pixel pulls no harder than one.
+    Of a speed that cannot be told the best answer is then the median, of a direction the likeliest.
 
     Parameters
     ----------
-    shortened : Tensor
-        (batch, 2, Z, X) of the network.
+    output : Tensor
+        (batch, 3, Z, X) of the network.
     target : Tensor
         (batch, 3, Z, X): components along z and x in m/s, and 1 on tracks, see `VelocityDataset`.
 
     """
     tracks = target[:, 2]
-    squared = (shortened - shorten(target[:, :2])).square().sum(dim=1)
-    distance = (squared + ROUNDING**2).sqrt() - ROUNDING
-    return (distance * tracks).sum() / tracks.sum().clamp(min=1)
+    speed = torch.linalg.vector_norm(target[:, :2], dim=1)
+    speed_error = functional.smooth_l1_loss(output[:, 2], shorten(speed), beta=ROUNDING, reduction="none")
+    cosine = functional.cosine_similarity(output[:, :2], target[:, :2], dim=1, eps=1e-12)
+    return ((speed_error + 1 - cosine) * tracks).sum() / tracks.sum().clamp(min=1)
 
 
 class VelocityNetwork(nn.Module):
-    """(batch, 2, T, Z, X) correlation maps to (batch, 2, 8Z, 8X) shortened velocities, along z and x.
+    """(batch, 2, T, Z, X) correlation maps to (batch, 3, 8Z, 8X): direction along z and x, shortened speed.
+
+    The length of the direction means nothing; `velocity_of` makes velocities of the three.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ class VelocityNetwork(nn.Module):
         width = trunk.fine.in_channels
         self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0))
         self.image = nn.Conv2d(width, width, 3, padding=1)
-        self.velocity = nn.Conv2d(width, 2 * 16, 3, padding=1)
+        self.velocity = nn.Conv2d(width, 3 * 16, 3, padding=1)
         if frozen:
             trunk.requires_grad_(False)
 
@@ -106,12 +108,12 @@ class VelocityNetwork(nn.Module):
         return self
 
     def forward(self, correlation: Tensor) -> Tensor:
-        """Shortened velocities of a batch; `lengthen` makes them m/s."""
+        """Direction and shortened speed of a batch."""
         maps, n_windows = self.trunk.features(correlation)
         weights = _windows(self.trunk.window_logits(maps), n_windows).softmax(dim=1)
         maps = functional.relu(over_image(self.time(over_time(maps, n_windows)), maps.shape[2]))
         maps = functional.relu(self.image(maps))
-        each = _windows(self.velocity(maps), n_windows).unflatten(-1, (16, 2))
+        each = _windows(self.velocity(maps), n_windows).unflatten(-1, (16, 3))
         mean = (each * weights.unsqueeze(-1)).sum(dim=1).flatten(3)
         return enlarge(mean.permute(0, 3, 1, 2), 4)
 
@@ -158,8 +160,8 @@ def infer_velocity(
         Components along z and x, m/s.
 
     """
-    shortened = output_over_field(network, correlation, precision=precision, tile=tile)
-    velocity: NDArray[np.float32] = lengthen(shortened[None])[0].numpy()
+    output = output_over_field(network, correlation, precision=precision, tile=tile)
+    velocity: NDArray[np.float32] = velocity_of(output[None])[0].numpy()
     return velocity
 
 
@@ -250,10 +252,10 @@ def validate_velocity(
     losses, found, true = [], [], []
     for correlation, target in (blocks[index] for index in range(len(blocks))):
         with fabric.autocast():
-            shortened = network(correlation[None].to(fabric.device)).float().cpu()
-        losses.append(float(velocity_loss(shortened, target[None])))
+            output = network(correlation[None].to(fabric.device)).float().cpu()
+        losses.append(float(velocity_loss(output, target[None])))
         tracks = target[2] > 0
-        found.append(lengthen(shortened)[0, :, tracks].numpy())
+        found.append(velocity_of(output)[0, :, tracks].numpy())
         true.append(target[:2, tracks].numpy())
     share = velocity_errors(np.concatenate(found, axis=1), np.concatenate(true, axis=1))["reversed"]
     return sum(losses) / len(losses), float("nan") if share is None else float(share)
