@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from ulmpipe.io.stores import complete_or_absent, read_block
 from ulmpipe.network.checkpoint import Row
-from ulmpipe.targets import dilate_tracks
 
 MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again
 
@@ -19,22 +19,25 @@ MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit
 class Blocks:
     """An array read block by block, a damaged one refused in one line, and kept in memory while there is room.
 
-    Targets are dilated as they are read.
+    Targets are made of what is stored as they are read: tracks dilated, velocities in m/s.
     """
 
-    def __init__(self, array: Any, memory: Memory, dilation_radius: int = 0) -> None:
+    def __init__(
+        self,
+        array: Any,
+        memory: Memory,
+        read: Callable[[NDArray[Any]], NDArray[Any]] = lambda stored: stored,
+    ) -> None:
         self.array = array
         self.shape = array.shape
         self.memory = memory
-        self.dilation_radius = dilation_radius
+        self.read = read
         self.kept: dict[int, NDArray[Any]] = {}
 
     def __getitem__(self, block: int) -> NDArray[Any]:
         if block in self.kept:
             return self.kept[block]
-        content: NDArray[Any] = read_block(self.array, block)
-        if self.dilation_radius:
-            content = dilate_tracks(content, radius=self.dilation_radius)
+        content = self.read(read_block(self.array, block))
         if self.memory.take(content.nbytes):
             self.kept[block] = content
         return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._training_sets import MEMORY, Blocks, Memory, write_history
+from ulmpipe.targets import dilate_tracks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +55,7 @@ def run(
     if weights is not None:
         load_weights(network, weights)
     settings = TrainingSettings(
-        precision=parameters["network"]["precision"], **settings_of(parameters["training"])
+        precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
     memory = Memory(MEMORY)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
@@ -87,7 +89,7 @@ def _examples_of(held_out: TrackDataset, trained: Trained, *, title: str) -> Fig
     return examples_figure(np.hypot(*correlation), tracks[0] > 0, trained.examples, title=title)
 
 
-def settings_of(section: Parameters) -> dict[str, Any]:
+def _settings(section: Parameters) -> dict[str, Any]:
     return {**section, "milestones": tuple(section["milestones"])}
 
 
@@ -95,9 +97,10 @@ def _data_set(
     parameters: Parameters, stores: list[Path], memory: Memory, *, augmentation: Augmentation | None
 ) -> TrackDataset:
     opened = [open_store(store, "correlation", "tracks") for store in stores]
+    dilated = partial(dilate_tracks, radius=parameters["dilation_radius"])
     return TrackDataset(
         [Blocks(store["correlation"], memory) for store in opened],
-        [Blocks(store["tracks"], memory, parameters["dilation_radius"]) for store in opened],
+        [Blocks(store["tracks"], memory, dilated) for store in opened],
         augmentation=augmentation,
         seed=parameters["seed"],
         phase=parameters["phase"],
