@@ -604,7 +604,7 @@ class VelocitySection(_Section):
     """The network of velocities."""
 
     frozen_trunk: bool = Field(
-        description="whether the tracking network stays as it is and the head alone is trained: half the time, but less "
+        description="whether the tracking network stays as it is and the head alone is trained: half the time, less "
         "exact"
     )
     n_epochs: Count = Field(description="passes over the training set")

@@ -12,6 +12,7 @@ Speeds span three decades: what is learnt is asinh(|v|/`SCALE`), nearly logarith
 from __future__ import annotations
 
 import logging
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,8 @@ from ulmpipe.progress import progress
 _log = logging.getLogger(__name__)
 
 SCALE = 0.1e-3  # m/s
+TYPICAL = 0.5e-3  # m/s, what a head that has learnt nothing says
+SLOWEST = 1e-6  # m/s that still have a direction
 LARGEST = 8.0  # shortened speed: 149 mm/s, so that an untrained network does not overflow
 ROUNDING = 0.05  # error of the shortened speed below which the loss is a parabola
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_reversed", "seconds")
@@ -55,9 +58,11 @@ def velocity_of(output: Tensor) -> Tensor:
 
 
 def velocity_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Error of the shortened speed and 1 − cosine of the error of direction, mean over true track pixels.
+    """Error of the shortened speed and half the squared error of the direction, mean over true track pixels.
 
-    Of a speed that cannot be told the best answer is then the median, of a direction the likeliest.
+    Of a speed that cannot be told the best answer is then the median, of a direction the mean of the unit vectors: it
+    points where the likeliest do and is short where they disagree. (A cosine, which has no length, is not learnt: its
+    gradient is steepest where nothing is known.)
 
     Parameters
     ----------
@@ -70,14 +75,15 @@ def velocity_loss(output: Tensor, target: Tensor) -> Tensor:
     tracks = target[:, 2]
     speed = torch.linalg.vector_norm(target[:, :2], dim=1)
     speed_error = functional.smooth_l1_loss(output[:, 2], shorten(speed), beta=ROUNDING, reduction="none")
-    cosine = functional.cosine_similarity(output[:, :2], target[:, :2], dim=1, eps=1e-12)
-    return ((speed_error + 1 - cosine) * tracks).sum() / tracks.sum().clamp(min=1)
+    direction = target[:, :2] / speed.clamp(min=SLOWEST).unsqueeze(1)
+    direction_error = 0.5 * (output[:, :2] - direction).square().sum(dim=1)
+    return ((speed_error + direction_error) * tracks).sum() / tracks.sum().clamp(min=1)
 
 
 class VelocityNetwork(nn.Module):
     """(batch, 2, T, Z, X) correlation maps to (batch, 3, 8Z, 8X): direction along z and x, shortened speed.
 
-    The length of the direction means nothing; `velocity_of` makes velocities of the three.
+    The length of the direction, about 0 to 1, tells how sure it is; `velocity_of` makes velocities of the three.
 
     Parameters
     ----------
@@ -97,6 +103,9 @@ class VelocityNetwork(nn.Module):
         self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0))
         self.image = nn.Conv2d(width, width, 3, padding=1)
         self.velocity = nn.Conv2d(width, 3 * 16, 3, padding=1)
+        with torch.no_grad():
+            assert self.velocity.bias is not None
+            self.velocity.bias[2::3] = math.asinh(TYPICAL / SCALE)  # sub-pixels, each of three
         if frozen:
             trunk.requires_grad_(False)
 
