@@ -32,7 +32,7 @@ PER_FRAME = 1e-3  # m/s of a bubble that moves by one pixel a frame
 def _moving(n_blocks: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Blocks with one bubble each, which crosses the middle on a straight line: maps, tracks, velocities."""
     rng = np.random.default_rng(seed)
-    angle, speed = rng.uniform(0, 2 * np.pi, n_blocks), rng.choice([0.08, 0.32], n_blocks)
+    angle, speed = rng.uniform(0, 2 * np.pi, n_blocks), rng.choice([0.1, 0.4], n_blocks)
     moment = np.arange(N_FRAMES) - (N_FRAMES - 1) / 2
     z, x = (
         4 + rng.uniform(-0.5, 0.5, (n_blocks, 1)) + (speed * part)[:, None] * moment
@@ -62,27 +62,27 @@ def _network(*, frozen: bool = False) -> VelocityNetwork:
 
 def test_it_learns_how_fast_and_which_way() -> None:
     network = _network()
-    settings = TrainingSettings(n_epochs=16, batch_size=8, learning_rate=1e-2, precision="float32")
-    # with all mirrors and backwards: velocities that did not turn with the maps could not be learnt
-    everything = Augmentation(mirror_depth=False)
+    settings = TrainingSettings(n_epochs=12, batch_size=4, learning_rate=2e-3, precision="float32")
+    # mirrored and backwards too: velocities that did not turn with the maps could not be learnt
+    augmentation = Augmentation(rotate_phase=False)
     history = train_velocity(
-        network, _set(96, seed=1, augmentation=everything), _set(16, seed=2), settings=settings
+        network, _set(96, seed=1, augmentation=augmentation), _set(16, seed=2), settings=settings
     )
     assert tuple(history[0]) == COLUMNS
     other = _set(40, seed=5)
-    found, true = [], []
-    for correlation, target in (other[index] for index in range(len(other))):
+    found, true = np.empty((2, 40)), np.empty((2, 40))
+    for index in range(40):
+        correlation, target = other[index]
         on_track = target[2].numpy() > 0
         answer = infer_velocity(network, correlation.numpy(), precision="float32")
-        found.append(np.median(answer[:, on_track], axis=1))
-        true.append(target[:2, on_track][:, 0].numpy())
-    found, true = np.array(found), np.array(true)
-    assert np.mean((found * true).sum(axis=1) > 0) > 0.9
+        found[:, index] = np.median(answer[:, on_track], axis=1)
+        true[:, index] = target[:2, on_track][:, 0]
+    assert np.mean((found * true).sum(axis=0) > 0) > 0.85
     for axis in (0, 1):
-        assert np.corrcoef(found[:, axis], true[:, axis])[0, 1] > 0.8
-    speed, true_speed = np.linalg.norm(found, axis=1), np.linalg.norm(true, axis=1)
-    assert np.median(speed[true_speed > 0.2e-3]) == pytest.approx(0.32e-3, rel=0.25)
-    assert np.median(speed[true_speed < 0.2e-3]) == pytest.approx(0.08e-3, rel=0.25)
+        assert np.corrcoef(found[axis], true[axis])[0, 1] > 0.7
+    speed, fast = np.hypot(*found), np.hypot(*true) > 0.2 * PER_FRAME
+    assert np.median(speed[fast]) == pytest.approx(0.4 * PER_FRAME, rel=0.25)
+    assert np.median(speed[~fast]) == pytest.approx(0.1 * PER_FRAME, rel=0.25)
 
 
 def test_a_frozen_trunk_stays_as_it_is_and_the_head_learns() -> None:

@@ -13,6 +13,7 @@ from dry_runs import commands, prepare, pretend, would_run
 from small_run import SMALL, run_stages, stage_arguments
 
 from ulmpipe.io.stores import open_store, write_json
+from ulmpipe.io.track_store import read_tracks
 from ulmpipe.stages.training_blocks import block_generator, draw_placement, place_bubbles, placement_generator
 
 POINT = {"threshold": 0.4, "radius": 0, "rise": 0, "dice": 0.0}
@@ -117,12 +118,23 @@ def test_bubbles_before_the_probe_move_as_their_velocities_say(finished: Path) -
 
 def test_the_expert_s_tracks_go_where_the_truth_says(finished: Path) -> None:
     """Found without the truth, in a field without noise: turned or mirrored velocities would show."""
-    scores = json.loads((finished / "velocity/20MB_scores.json").read_text())
-    expert = scores["expert_tracks"]["fast"]
-    assert expert["n_pixels"] > 100
-    assert expert["median_angle_error"] < np.radians(30)
-    assert expert["reversed"] < 0.1
-    assert expert["median_speed_ratio"] == pytest.approx(1, abs=0.2)
+    stored = open_store(finished / "ground_truth/20MB_velocity.zarr")["velocity"]
+    spacing, origin = stored.attrs["spacing"], stored.attrs["origin"]
+    cosines = []
+    for truth, points in zip(stored[:], read_tracks(finished / "tracks/20MB.h5"), strict=True):
+        speed = np.hypot(*truth.astype(float))
+        for point in points[points["speed"] > 0.4e-3]:
+            row, column = (round((point[axis] - origin[axis]) / spacing[axis]) for axis in ("z", "x"))
+            near = (slice(max(row - 4, 0), row + 5), slice(max(column - 4, 0), column + 5))
+            if speed[near].max(initial=0) > 0.4:  # mm/s; bubbles out of plane appear somewhat deeper
+                place = np.unravel_index(np.argmax(speed[near]), speed[near].shape)
+                true = truth[(slice(None), *near)][(slice(None), *place)].astype(float)
+                cosines.append(
+                    (point["vz"] * true[0] + point["vx"] * true[1]) / point["speed"] / np.hypot(*true)
+                )
+    assert len(cosines) > 50
+    assert np.median(cosines) > 0.9
+    assert np.mean(np.array(cosines) < 0) < 0.1
 
 
 def test_errors_are_counted_on_the_track_pixels_that_were_found(finished: Path) -> None:
@@ -132,6 +144,7 @@ def test_errors_are_counted_on_the_track_pixels_that_were_found(finished: Path) 
     found = scores["network"]["all"]["n_pixels"]
     assert 0 < found < true.sum()
     assert scores["network"]["fast"]["n_pixels"] + scores["network"]["slow"]["n_pixels"] == found
+    assert scores["expert_tracks"]["all"]["n_pixels"] > 0
     with (finished / "velocity/20MB_scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["method"], row["class"]) for row in rows[:2]] == [("network", "all"), ("network", "fast")]
