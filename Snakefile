@@ -17,6 +17,7 @@ include: "workflow/rules/acquisition.smk"
 include: "workflow/rules/reconstruction.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/maps.smk"
+include: "workflow/rules/velocity.smk"
 
 
 report: "workflow/report/workflow.rst"

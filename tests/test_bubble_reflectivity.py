@@ -204,8 +204,8 @@ def test_training_blocks_hold_echoes_as_strong_as_the_bubbles(stored: Path) -> N
         seen.append(arguments["reflectivity"])
         raise StopIteration
 
-    placement = training_blocks._place(given, 0)
-    placement = replace(placement, simulate=image)
+    scene = training_blocks._scene(given, 0)
+    scene = replace(scene, simulate=image)
     with pytest.raises(StopIteration):
-        training_blocks._block(given, placement, None, open_store(stored, "rank"), None, 0)
+        training_blocks._block(given, scene, None, open_store(stored, "rank"), None, 0)
     np.testing.assert_array_equal(seen[0], reflectivity(open_store(stored, "rank")))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ulmpipe.errors import InputError
-from ulmpipe.targets import dilate_tracks, track_map
+from ulmpipe.targets import dilate_tracks, track_map, velocity_map
 
 STEP = 3.125e-6
 X = (np.arange(16) - 7.5) * STEP
@@ -45,3 +45,51 @@ def test_uneven_axes_and_negative_radii_are_refused() -> None:
         track_map(position, np.ones((1, 1), bool), x=X, z=np.array([0.0, 1.0, 3.0]))
     with pytest.raises(InputError, match="radius is -1"):
         dilate_tracks(np.zeros((2, 2), bool), radius=-1)
+
+
+def test_velocities_are_those_of_a_count_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    position = np.zeros((40, 6, 3), np.float32)
+    position[..., 0] = rng.uniform(X[0] - 2 * STEP, X[3], (40, 6))
+    position[..., 2] = rng.uniform(Z[0] - 2 * STEP, Z[3], (40, 6))
+    position[5:9, 2] = np.nan
+    velocity = rng.normal(0, 1e-3, position.shape).astype(np.float32)
+    velocity[5:9, 2] = np.nan
+    visible = rng.random((40, 6)) < 0.7
+    found = velocity_map(position, velocity, visible, x=X, z=Z)
+    assert found.dtype == np.float32
+    tracks = track_map(position, visible, x=X, z=Z)
+    assert tracks.sum() >= 16
+    for row, column in np.ndindex(tracks.shape):
+        means = []
+        for bubble in range(6):
+            here = [
+                velocity[event, bubble, [2, 0]]
+                for event in range(40)
+                if visible[event, bubble]
+                and abs(position[event, bubble, 0] - X[column]) < STEP / 2
+                and abs(position[event, bubble, 2] - Z[row]) < STEP / 2
+            ]
+            if here:
+                means.append(np.mean(here, axis=0))
+        assert bool(means) == tracks[row, column]
+        expected = np.mean(means, axis=0) if means else np.zeros(2)
+        np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_bubble_that_stays_does_not_outweigh_one_that_passes() -> None:
+    position = np.full((10, 2, 3), np.nan)
+    position[:, 0] = X[4], 0.0, Z[4]
+    position[0, 1] = X[4], 0.0, Z[4]
+    velocity = np.zeros((10, 2, 3))
+    velocity[:, 0, 0], velocity[:, 1, 0] = 1e-4, 5e-3
+    found = velocity_map(position, velocity, np.ones((10, 2), bool), x=X, z=Z)
+    assert found[1, 4, 4] == pytest.approx(2.55e-3)
+    assert np.count_nonzero(found) == 1
+
+
+def test_velocities_of_other_bubbles_are_refused_and_of_none_are_zero() -> None:
+    with pytest.raises(InputError, match=r"velocity: shape \(2, 1, 3\)"):
+        velocity_map(np.zeros((2, 2, 3)), np.zeros((2, 1, 3)), np.ones((2, 2), bool), x=X, z=Z)
+    nobody = velocity_map(np.zeros((2, 0, 3)), np.zeros((2, 0, 3)), np.ones((2, 0), bool), x=X, z=Z)
+    assert not nobody.any()

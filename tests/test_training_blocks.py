@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ulmpipe.stages.training_blocks import _echo_level, _group, _validation_concentration
+from ulmpipe.stages.training_blocks import _echo_level, _validation_concentration, group_of
 
 
 def test_validation_blocks_have_rotations_of_their_own_shared_as_configured():
     sizes = {"blocks_per_volume": 10, "blocks_per_rotation": 4}
-    training = [_group({"validation": False, "training_set": sizes}, block) for block in range(10)]
+    training = [group_of({"validation": False, "training_set": sizes}, block) for block in range(10)]
     assert training == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
     held_out = {"validation": True, "training_set": {**sizes, "validation_blocks_per_rotation": 3}}
-    assert [_group(held_out, block) for block in range(10, 18)] == [3, 3, 3, 4, 4, 4, 5, 5]
+    assert [group_of(held_out, block) for block in range(10, 18)] == [3, 3, 3, 4, 4, 4, 5, 5]
 
 
 def test_rotations_of_the_validation_blocks_have_the_concentrations_in_turn() -> None:

@@ -1,7 +1,8 @@
 """What the network learns and what every method is measured against: the tracks of a block on the fine grid.
 
 From bubble trajectories (`ulmpipe.flow`) to binary images; Milecki et al. 2021, section II-C
-(DOI 10.1109/TMI.2021.3056951): the positions of all bubbles of a block, projected along y.
+(DOI 10.1109/TMI.2021.3056951): the positions of all bubbles of a block, projected along y. And, beyond the paper,
+which lost it, the velocity on these tracks.
 """
 
 from __future__ import annotations
@@ -40,17 +41,60 @@ def track_map(
     InputError
         If an axis is not evenly spaced and increasing.
     """
-    kept = (
-        np.broadcast_to(visible, position.shape[:2])
-        & np.isfinite(position[..., 0])
-        & np.isfinite(position[..., 2])
-    )
-    points = position[kept]
-    column, row = _pixel(points[:, 0], x, "x"), _pixel(points[:, 2], z, "z")
-    inside = (column >= 0) & (column < len(x)) & (row >= 0) & (row < len(z))
+    _, _, row, column = _visits(position, visible, x, z)
     tracks = np.zeros((len(z), len(x)), dtype=bool)
-    tracks[row[inside], column[inside]] = True
+    tracks[row, column] = True
     return tracks
+
+
+def velocity_map(
+    position: NDArray[np.floating],
+    velocity: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    *,
+    x: NDArray[np.floating],
+    z: NDArray[np.floating],
+) -> NDArray[np.float32]:
+    """Mean velocity in the image plane on the pixels of `track_map`.
+
+    The mean over the bubbles of a pixel, each with its own mean over the time it spent there: as in
+    `ulmpipe.track_maps`, a slow bubble, which stays longer, does not outweigh a fast one.
+
+    Parameters
+    ----------
+    position, visible, x, z
+        As for `track_map`.
+    velocity : (event, bubble, 3) float
+        x, y, z in m/s at these positions.
+
+    Returns
+    -------
+    (2, nz, nx) float32
+        Components along z and x, m/s; 0 where there is no track.
+
+    Raises
+    ------
+    InputError
+        If an axis is not evenly spaced and increasing, or the velocities do not fit the positions.
+    """
+    if velocity.shape != position.shape:
+        raise InputError(f"velocity: shape {velocity.shape}, expected that of the positions {position.shape}")
+    event, bubble, row, column = _visits(position, visible, x, z)
+    shape, n_bubbles = (len(z), len(x)), position.shape[1]
+    stay, of_stay, n_events = np.unique(
+        (row * shape[1] + column) * n_bubbles + bubble, return_inverse=True, return_counts=True
+    )
+    pixel = stay // n_bubbles
+    n_stays = np.maximum(np.bincount(pixel, minlength=shape[0] * shape[1]), 1)
+    means = [
+        np.bincount(
+            pixel,
+            np.bincount(of_stay, velocity[event, bubble, axis], len(stay)) / n_events,
+            shape[0] * shape[1],
+        )
+        for axis in (2, 0)
+    ]
+    return (np.stack(means) / n_stays).reshape(2, *shape).astype(np.float32)
 
 
 def dilate_tracks(tracks: NDArray[np.bool_], *, radius: float) -> NDArray[np.bool_]:
@@ -78,6 +122,25 @@ def dilate_tracks(tracks: NDArray[np.bool_], *, radius: float) -> NDArray[np.boo
     offset = np.arange(-reach, reach + 1)
     disk = offset[:, None] ** 2 + offset**2 <= radius**2
     return np.asarray(binary_dilation(tracks, disk.reshape((1,) * (tracks.ndim - 2) + disk.shape)))
+
+
+def _visits(
+    position: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    x: NDArray[np.floating],
+    z: NDArray[np.floating],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Event, bubble, row and column of every position of a visible bubble inside the grid."""
+    kept = (
+        np.broadcast_to(visible, position.shape[:2])
+        & np.isfinite(position[..., 0])
+        & np.isfinite(position[..., 2])
+    )
+    event, bubble = np.nonzero(kept)
+    points = position[kept]
+    column, row = _pixel(points[:, 0], x, "x"), _pixel(points[:, 2], z, "z")
+    inside = (column >= 0) & (column < len(x)) & (row >= 0) & (row < len(z))
+    return event[inside], bubble[inside], row[inside], column[inside]
 
 
 def _pixel(coordinate: NDArray[np.floating], centres: NDArray[np.floating], name: str) -> NDArray[np.int64]:

@@ -32,7 +32,7 @@ def test_any_multiple_of_16_frames_and_4_pixels_works(
 
 def test_enlarging_is_a_pixel_shuffle_with_reordered_channels() -> None:
     maps = torch.randn(2, 3 * 16, 5, 6)
-    ours = module._enlarge(maps, 4)
+    ours = module.enlarge(maps, 4)
     reordered = maps.reshape(2, 16, 3, 5, 6).transpose(1, 2).reshape(2, 48, 5, 6)
     torch.testing.assert_close(ours, functional.pixel_shuffle(reordered, 4))
 

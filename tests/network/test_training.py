@@ -28,7 +28,7 @@ from ulmpipe.network import (
 from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.light import RealFront
 from ulmpipe.network.schedule import learning_rate_factor
-from ulmpipe.network.training import COLUMNS, _batches, _loaded, validate
+from ulmpipe.network.training import COLUMNS, _loaded, batches_of, validate
 
 SETTINGS = TrainingSettings(n_epochs=4, batch_size=2, learning_rate=5e-3, precision="float32")
 
@@ -317,7 +317,7 @@ def test_a_training_without_torchrun_is_alone_in_a_job_of_several_tasks(
 def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
     fabric = type("Two", (), {"world_size": 2, "global_rank": 0, "device": torch.device("cpu")})()
     with pytest.raises(InputError, match=r"training.batch_size: 3; expected a multiple of the 2 processes"):
-        next(_batches(fabric, _sets()[0], 3))
+        next(batches_of(fabric, _sets()[0], 3))
 
 
 def test_batches_that_threads_make_ahead_are_the_same_in_the_same_order() -> None:

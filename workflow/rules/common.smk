@@ -161,6 +161,21 @@ def phase_parameters(wildcards):
     )
 
 
+# ---------------------------------------------------------------- velocities
+
+
+def velocities_of(stores):
+    """The stores of velocities beside stores of training blocks."""
+    return [store.replace(".zarr", "_velocity.zarr") for store in stores]
+
+
+def weights_with_velocities(wildcards):
+    """Weights to train on from; said before anything is computed if the network has no velocities."""
+    if sections["network"]["name"] == "paper":
+        sys.exit("error in the configuration:\nnetwork.name: 'paper' has no velocities; expected light or complex")
+    return weights
+
+
 # ---------------------------------------------------------------- acquisitions
 
 

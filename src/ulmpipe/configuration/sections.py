@@ -600,6 +600,18 @@ class TrackMapsSection(_Section):
     minimum_points: Annotated[int, Field(ge=2)] = Field(description="frames of a track that is drawn")
 
 
+class VelocitySection(_Section):
+    """The network of velocities."""
+
+    frozen_trunk: bool = Field(
+        description="whether the tracking network stays as it is and the head alone is trained: half the time, less "
+        "exact"
+    )
+    n_epochs: Count = Field(description="passes over the training set")
+    batch_size: Count = Field(description="blocks a step")
+    learning_rate: Positive = Field(description="largest rate of Adam; cosine with warm-up")
+
+
 class Measures(_Section):
     """Measures of the images without a vessel picked by hand."""
 
@@ -690,6 +702,7 @@ class Configuration(_Section):
     evaluation: Evaluation
     tracking: Tracking
     track_maps: TrackMapsSection
+    velocity: VelocitySection
     measures: Measures
     comparison: Comparison
     figure: FigureSection

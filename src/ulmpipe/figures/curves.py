@@ -10,16 +10,24 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, float]
 
-_TRAINING, _VALIDATION, _DICE = "#9a9a9a", "#0b6e99", "#c4572e"
+_TRAINING, _VALIDATION, _SCORE = "#9a9a9a", "#0b6e99", "#c4572e"
 
 
-def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:
-    """Draw training and validation loss and validation Dice over the epochs, a panel per phase.
+def loss_figure(
+    phases: Mapping[str, Sequence[Row]],
+    *,
+    score: str = "validation_dice",
+    label: str = "validation Dice",
+    meaning: str = "Dice per block at probability ½",
+) -> Figure:
+    """Draw training and validation loss and a score over the epochs, a panel per phase.
 
     Parameters
     ----------
     phases : mapping
         Rows per epoch (see `ulmpipe.network.training.COLUMNS`) under the name of their phase, in order.
+    score, label, meaning
+        Column of the score, its name in the legend, and what its axis says.
 
     Returns
     -------
@@ -41,13 +49,13 @@ def loss_figure(phases: Mapping[str, Sequence[Row]]) -> Figure:
             axes.plot(best["epoch"], best["validation_loss"], "o", color=_VALIDATION, label="kept")
         axes.set(title=name, xlabel="epoch", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        score = axes.twinx()
-        score.plot(epochs, [row["validation_dice"] for row in rows], color=_DICE, label="validation Dice")
-        score.set_ylim(bottom=0)
-        score.set_ylabel("Dice per block at probability ½", color=_DICE)
-        for side in (axes, score):
+        other = axes.twinx()
+        other.plot(epochs, [row[score] for row in rows], color=_SCORE, label=label)
+        other.set_ylim(bottom=0)
+        other.set_ylabel(meaning, color=_SCORE)
+        for side in (axes, other):
             side.spines["top"].set_visible(False)
-        handles = [*axes.get_lines(), *score.get_lines()]
+        handles = [*axes.get_lines(), *other.get_lines()]
         # below the axes: anywhere inside it would cover a curve sooner or later
         axes.legend(
             handles,

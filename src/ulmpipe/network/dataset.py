@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch.utils.data import Dataset
 
 from ulmpipe.errors import InputError
 from ulmpipe.randomness import generator
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class BlockSource(Protocol):
@@ -27,6 +29,39 @@ class BlockSource(Protocol):
     def __getitem__(self, index: Any, /) -> Any:
         """One block."""
         ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a block, alike in all that belongs to it."""
+
+    mirror_lateral: bool
+    reverse_time: bool
+    mirror_depth: bool
+    phase: float  # rad
+
+    def of_correlation(self, correlation: Tensor) -> Tensor:
+        """Change (2, T, Z, X)."""
+        flips = ((1, self.reverse_time), (3, self.mirror_lateral), (2, self.mirror_depth))
+        axes = [axis for axis, wanted in flips if wanted]
+        if axes:
+            correlation = correlation.flip(axes)
+        cosine, sine = np.cos(self.phase), np.sin(self.phase)
+        matrix = np.array([[cosine, -sine], [sine, cosine]])
+        if self.mirror_depth:
+            matrix = matrix @ np.diag([1.0, -1.0])  # conjugate
+        mixing = torch.from_numpy(matrix.astype(np.float32))
+        return (mixing @ correlation.reshape(2, -1)).reshape(correlation.shape)
+
+    def of_image(self, image: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Change (…, z, x), such as tracks."""
+        return image[..., :: -1 if self.mirror_depth else 1, :: -1 if self.mirror_lateral else 1]
+
+    def of_velocity(self, velocity: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Change (2, z, x), components along z and x: what runs backwards has the opposite velocity."""
+        back = -1 if self.reverse_time else 1
+        signs = (back * (-1 if self.mirror_depth else 1), back * (-1 if self.mirror_lateral else 1))
+        return self.of_image(velocity) * np.array(signs, velocity.dtype)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -58,30 +93,19 @@ class Augmentation:
         self, correlation: Tensor, tracks: NDArray[np.bool_], rng: np.random.Generator
     ) -> tuple[Tensor, NDArray[np.bool_]]:
         """Augment one block: correlation (2, T, Z, X) float32, tracks (nz, nx)."""
-        mirror_lateral, reverse_time, mirror_depth = rng.random(3) < 0.5
+        change = self.draw(rng)
+        return change.of_correlation(correlation), change.of_image(tracks)
+
+    def draw(self, rng: np.random.Generator) -> Change:
+        """One change, of those that are wanted."""
+        mirror_lateral, reverse_time, mirror_depth = (bool(drawn) for drawn in rng.random(3) < 0.5)
         phase = rng.uniform(0.0, 2.0 * np.pi)
-        axes = [
-            axis
-            for axis, wanted in (
-                (1, self.reverse_time and reverse_time),
-                (3, self.mirror_lateral and mirror_lateral),
-            )
-            if wanted
-        ]
-        if self.mirror_lateral and mirror_lateral:
-            tracks = tracks[:, ::-1]
-        matrix = np.eye(2)
-        if self.mirror_depth and mirror_depth:
-            axes.append(2)
-            tracks = tracks[::-1]
-            matrix = np.diag([1.0, -1.0])  # conjugate
-        if self.rotate_phase:
-            cosine, sine = np.cos(phase), np.sin(phase)
-            matrix = np.array([[cosine, -sine], [sine, cosine]]) @ matrix
-        if axes:
-            correlation = correlation.flip(axes)
-        mixing = torch.from_numpy(matrix.astype(np.float32))
-        return (mixing @ correlation.reshape(2, -1)).reshape(correlation.shape), tracks
+        return Change(
+            mirror_lateral=self.mirror_lateral and mirror_lateral,
+            reverse_time=self.reverse_time and reverse_time,
+            mirror_depth=self.mirror_depth and mirror_depth,
+            phase=phase if self.rotate_phase else 0.0,
+        )
 
 
 class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -159,13 +183,68 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
         return int(np.argmax(sizes))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        source, block = self._place(index)
+        correlation = torch.from_numpy(np.asarray(self.correlations[source][block])).float()
+        tracks = np.asarray(self.tracks[source][block], dtype=bool)
+        change = self._change(index)
+        if change is not None:
+            correlation, tracks = change.of_correlation(correlation), change.of_image(tracks)
+        return correlation, torch.from_numpy(tracks.astype(np.float32))[None]
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Source of a block, and its number there."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         source = int(np.searchsorted(self._starts, index, side="right")) - 1
-        block = index - int(self._starts[source])
-        correlation = torch.from_numpy(np.asarray(self.correlations[source][block])).float()
-        tracks = np.asarray(self.tracks[source][block], dtype=bool)
-        if self.augmentation is not None:
-            rng = generator(self.seed, "augmentation", self.phase, self.epoch, index)
-            correlation, tracks = self.augmentation(correlation, tracks, rng)
-        return correlation, torch.from_numpy(tracks.astype(np.float32))[None]
+        return source, index - int(self._starts[source])
+
+    def _change(self, index: int) -> Change | None:
+        if self.augmentation is None:
+            return None
+        return self.augmentation.draw(generator(self.seed, "augmentation", self.phase, self.epoch, index))
+
+
+class VelocityDataset(TrackDataset):
+    """Blocks with the velocities on their tracks: (2, T, Z, X) and (3, nz, nx) float32.
+
+    The three are the components along z and x in m/s, 0 off the tracks, and 1 on the tracks.
+
+    Parameters
+    ----------
+    correlations, tracks, augmentation, seed, phase
+        See `TrackDataset`.
+    velocities : sequence of array-like
+        Each (block, 2, 8Z, 8X), m/s.
+
+    Raises
+    ------
+    InputError
+        If sources and targets do not fit each other.
+
+    """
+
+    def __init__(
+        self,
+        correlations: Sequence[BlockSource],
+        tracks: Sequence[BlockSource],
+        velocities: Sequence[BlockSource],
+        *,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        phase: str = "",
+    ) -> None:
+        super().__init__(correlations, tracks, augmentation=augmentation, seed=seed, phase=phase)
+        expected = [(source.shape[0], 2, *source.shape[1:]) for source in tracks]
+        found = [tuple(source.shape) for source in velocities]
+        if found != expected:
+            raise InputError(f"training set: velocities {found}; expected {expected}, as the tracks")
+        self.velocities = list(velocities)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        correlation, tracks = super().__getitem__(index)
+        source, block = self._place(index)
+        velocity = np.asarray(self.velocities[source][block], dtype=np.float32)
+        change = self._change(index)
+        if change is not None:
+            velocity = change.of_velocity(velocity)
+        return correlation, torch.cat([torch.from_numpy(np.ascontiguousarray(velocity)), tracks])

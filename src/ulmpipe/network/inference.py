@@ -53,12 +53,19 @@ def infer_field(
         If the shape is not (2, T, Z, X), or the network does not know its reach and tiles are asked for.
 
     """
+    return output_over_field(network, correlation, precision=precision, tile=tile)[0].sigmoid().numpy()
+
+
+def output_over_field(
+    network: nn.Module, correlation: NDArray[np.floating], *, precision: str, tile: int | None
+) -> Tensor:
+    """What a network says of every fine pixel, (channel, 8Z, 8X) float32; see `infer_field`."""
     field, height, width = _prepare(correlation)
     if tile is None or max(height, width) <= tile:
-        logits = _logits(network, field[None], precision)[0]
+        output = _output(network, field[None], precision)[0]
     else:
-        logits = _tiled_logits(network, field, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))
-    return logits[: UPSAMPLING * height, : UPSAMPLING * width].sigmoid().cpu().numpy()
+        output = _tiled_output(network, field, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))
+    return output[:, : UPSAMPLING * height, : UPSAMPLING * width].cpu()
 
 
 def infer_sliding(
@@ -107,7 +114,7 @@ def infer_sliding(
         windows = torch.stack(
             [field[..., row : row + window, column : column + window] for row, column in group]
         )
-        found = _logits(network, windows, precision).sigmoid().cpu().numpy()
+        found = _output(network, windows, precision)[:, 0].sigmoid().cpu().numpy()
         for (row, column), probability in zip(group, found, strict=True):
             size = probability.shape
             top = 0 if row == 0 else crop
@@ -165,19 +172,19 @@ def _prepare(correlation: NDArray[np.floating]) -> tuple[Tensor, int, int]:
 
 
 @torch.inference_mode()
-def _logits(network: nn.Module, fields: Tensor, precision: str) -> Tensor:
-    """(batch, 8Z, 8X) float32 logits of (batch, 2, T, Z, X)."""
+def _output(network: nn.Module, fields: Tensor, precision: str) -> Tensor:
+    """(batch, channel, 8Z, 8X) float32, of (batch, 2, T, Z, X)."""
     if precision not in ("float32", "bfloat16"):
         raise InputError(f"precision: '{precision}'; expected float32 or bfloat16")
     network.eval()
     device = next(network.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        logits: Tensor = network(fields.to(device))
-    return logits[:, 0].float()
+        output: Tensor = network(fields.to(device))
+    return output.float()
 
 
-def _tiled_logits(network: nn.Module, field: Tensor, precision: str, tile: int) -> Tensor:
-    """Logits of a field piece by piece; each piece with the network's reach around it, as far as the field
+def _tiled_output(network: nn.Module, field: Tensor, precision: str, tile: int) -> Tensor:
+    """Output of a field piece by piece; each piece with the network's reach around it, as far as the field
     goes.
     """
     halo = getattr(network, "halo", None)
@@ -186,20 +193,21 @@ def _tiled_logits(network: nn.Module, field: Tensor, precision: str, tile: int) 
             f"{type(network).__name__} has no halo; expected the reach of the network in pixels to cut tiles"
         )
     height, width = field.shape[-2:]
-    logits = torch.empty(UPSAMPLING * height, UPSAMPLING * width)
+    output = torch.empty(0)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             bottom, right = min(top + tile, height), min(left + tile, width)
             row, column = max(0, top - halo), max(0, left - halo)
-            piece = _logits(network, field[None, ..., row : bottom + halo, column : right + halo], precision)[
-                0
-            ]
+            surrounded = field[None, ..., row : bottom + halo, column : right + halo]
+            piece = _output(network, surrounded, precision)[0]
+            if not output.numel():
+                output = torch.empty(len(piece), UPSAMPLING * height, UPSAMPLING * width)
             rows = slice(UPSAMPLING * (top - row), UPSAMPLING * (bottom - row))
             columns = slice(UPSAMPLING * (left - column), UPSAMPLING * (right - column))
-            logits[UPSAMPLING * top : UPSAMPLING * bottom, UPSAMPLING * left : UPSAMPLING * right] = piece[
-                rows, columns
+            output[:, UPSAMPLING * top : UPSAMPLING * bottom, UPSAMPLING * left : UPSAMPLING * right] = piece[
+                :, rows, columns
             ]
-    return logits
+    return output
 
 
 def _window_starts(size: int, window: int, stride: int) -> list[int]:

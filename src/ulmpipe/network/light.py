@@ -46,7 +46,7 @@ def over_image(maps: Tensor, height: int) -> Tensor:
     return image.permute(0, 3, 1, 2)
 
 
-def _enlarge(maps: Tensor, factor: int) -> Tensor:
+def enlarge(maps: Tensor, factor: int) -> Tensor:
     """Sub-pixel shuffle: (n, C·factor², Z, X) to (n, C, factor·Z, factor·X).
 
     The channels are ordered (row, column, C), unlike `torch.nn.functional.pixel_shuffle`, so that whole runs
@@ -235,11 +235,15 @@ class Light(nn.Module):
             (batch, 1, 8Z, 8X).
 
         """
+        maps, n_windows = self.features(correlation)
+        return self._join(self.window_logits(maps), n_windows)
+
+    def features(self, correlation: Tensor) -> tuple[Tensor, int]:
+        """What the windows' logits are made of: (batch·windows, fine_width, 2Z, 2X), and the number of windows."""
         maps, n_windows = self.front(correlation)
         maps, n_windows = self.stride(maps, n_windows)
-        maps = functional.relu(self.enlarge_norm(_enlarge(self.enlarge(maps), 2)), inplace=True)
-        maps = functional.relu(self.fine(maps), inplace=True)
-        return self._join(self.window_logits(maps), n_windows)
+        maps = functional.relu(self.enlarge_norm(enlarge(self.enlarge(maps), 2)), inplace=True)
+        return functional.relu(self.fine(maps), inplace=True), n_windows
 
     def _join(self, window_logits: Tensor, n_windows: int) -> Tensor:
         """The union over time of the windows' tracks (log-sum-exp of the logits), refined at the finest
@@ -251,5 +255,5 @@ class Light(nn.Module):
         )
         joined = torch.stack([torch.logsumexp(logits, dim=1), logits.mean(dim=1)], dim=-1)
         joined = joined.flatten(3).permute(0, 3, 1, 2)
-        joined = _enlarge(joined, 4)
+        joined = enlarge(joined, 4)
         return joined[:, :1] + self.refine(joined.contiguous(memory_format=_CHANNELS_LAST)).float()

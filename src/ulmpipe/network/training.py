@@ -134,10 +134,10 @@ def train(
         start, learning_rate = time.perf_counter(), float(scheduler.get_last_lr()[0])
         model.train()
         train_set.epoch, losses = state.epoch, []
-        for batch in _batches(fabric, train_set, settings.batch_size):
+        for batch in batches_of(fabric, train_set, settings.batch_size):
             losses.append(_step(fabric, model, stepper, batch, settings))
             scheduler.step()
-            _check_finite(losses[-1], description, state.epoch, learning_rate)
+            check_finite(losses[-1], description, state.epoch, learning_rate)
             bar.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
             bar.update()
         found = validate(network, validation_set, settings=settings, fabric=fabric)
@@ -218,7 +218,7 @@ def validate(
     return Validation(*(sum_over_processes(fabric, sums) / len(blocks)).tolist())
 
 
-def _batches(fabric: Fabric, train_set: TrackDataset, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches_of(fabric: Fabric, train_set: TrackDataset, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The share of this process of each batch of an epoch; what is left after the last whole batch is left out."""
     order, batch_size = train_set.order(), min(batch_size, len(train_set))
     if batch_size % fabric.world_size:
@@ -305,7 +305,8 @@ def _check_precision(network: nn.Module, precision: str, fabric: Fabric) -> None
         )
 
 
-def _check_finite(loss: float, description: str, epoch: int, learning_rate: float) -> None:
+def check_finite(loss: float, description: str, epoch: int, learning_rate: float) -> None:
+    """Refuse a loss that is no number."""
     if not math.isfinite(loss):
         raise InputError(
             f"{description}: the loss is {loss} in epoch {epoch + 1} at learning rate {learning_rate:.3g}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,27 @@ def network_maps(
             network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
         )
 
-    def infer(block: int) -> NDArray[np.float32]:
-        channels = read_block(maps, block).astype(np.float32)
+    def infer(channels: NDArray[np.float32]) -> NDArray[np.float32]:
         if not inference["mirrored"]:
             return probability(channels)
         mirrored = probability(channels[..., ::-1])[:, ::-1]
         return np.asarray((probability(channels) + mirrored) / 2, dtype=np.float32)
 
+    return over_blocks(infer, maps, threads=threads)
+
+
+def over_blocks(
+    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], maps: Any, *, threads: int
+) -> Iterator[NDArray[np.float32]]:
+    """What a network says of every block (2, frame, z, x) of an array, several at a time."""
     n_blocks = maps.shape[0]
+
+    def answer(block: int) -> NDArray[np.float32]:
+        return infer(read_block(maps, block).astype(np.float32))
+
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, n_blocks, threads):
-            yield from pool.map(infer, range(first, min(first + threads, n_blocks)))
+            yield from pool.map(answer, range(first, min(first + threads, n_blocks)))
 
 
 def write_scores(

@@ -50,7 +50,7 @@ def run(parameters: Parameters, *, graph: Path, trajectories: Path, ground_truth
         drift = new_array(
             store, "drift", shape=(n_blocks, 2), dtype="float64", dims=("block", "axis"), units="m"
         )
-        displacement = _displacement(parameters)
+        displacement = displacement_of(parameters)
         drift[:] = (displacement - displacement[0])[:, ::-1]  # z, x as in images
         store.attrs["classes"] = list(classes_of(parameters))
         visible = slice_of(parameters)
@@ -93,7 +93,7 @@ def _members(
     return dict(zip(classes_of(parameters), members, strict=True))
 
 
-def _displacement(parameters: Parameters) -> NDArray[np.float64]:
+def displacement_of(parameters: Parameters) -> NDArray[np.float64]:
     """Displacement (x, z) of the tissue in every block, m: drift, and motion within the block.
 
     Of the motion its mean; or where the middle frame lies, to which frames are brought if motion is taken out.

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.figures.examples import examples_figure
-from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, read_block, write_json
+from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import load_weights, save_weights
 from ulmpipe.network.schedule import TrainingSettings
-from ulmpipe.network.training import COLUMNS, Row, Trained, train
+from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._training_sets import MEMORY, Blocks, Memory, write_history
 from ulmpipe.targets import dilate_tracks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again
 
 
 def run(
@@ -60,7 +57,7 @@ def run(
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
-    memory = _Memory(MEMORY)
+    memory = Memory(MEMORY)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
     fingerprint = identity_of(made)
@@ -77,7 +74,7 @@ def run(
     if not is_first_process():
         return
     name = parameters["phase"].replace("_", " ")
-    _write_history(history, trained.history)
+    write_history(history, trained.history, COLUMNS)
     with complete_or_absent(curves) as temporary:
         loss_figure({name: trained.history}).savefig(temporary)
     with complete_or_absent(examples) as temporary:
@@ -96,60 +93,15 @@ def _settings(section: Parameters) -> dict[str, Any]:
     return {**section, "milestones": tuple(section["milestones"])}
 
 
-class _Blocks:
-    """An array read block by block, a damaged one refused in one line, and kept in memory while there is room.
-
-    Targets are dilated as they are read.
-    """
-
-    def __init__(self, array: Any, memory: _Memory, dilation_radius: int = 0) -> None:
-        self.array = array
-        self.shape = array.shape
-        self.memory = memory
-        self.dilation_radius = dilation_radius
-        self.kept: dict[int, NDArray[Any]] = {}
-
-    def __getitem__(self, block: int) -> NDArray[Any]:
-        if block in self.kept:
-            return self.kept[block]
-        content: NDArray[Any] = read_block(self.array, block)
-        if self.dilation_radius:
-            content = dilate_tracks(content, radius=self.dilation_radius)
-        if self.memory.take(content.nbytes):
-            self.kept[block] = content
-        return content
-
-
-class _Memory:
-    """How many bytes may still be kept."""
-
-    def __init__(self, n_bytes: int) -> None:
-        self.left = n_bytes
-        self.lock = Lock()  # blocks may be read by several threads
-
-    def take(self, n_bytes: int) -> bool:
-        """Claim some, if there are as many."""
-        with self.lock:
-            granted = n_bytes <= self.left
-            self.left -= n_bytes * granted
-        return granted
-
-
 def _data_set(
-    parameters: Parameters, stores: list[Path], memory: _Memory, *, augmentation: Augmentation | None
+    parameters: Parameters, stores: list[Path], memory: Memory, *, augmentation: Augmentation | None
 ) -> TrackDataset:
     opened = [open_store(store, "correlation", "tracks") for store in stores]
+    dilated = partial(dilate_tracks, radius=parameters["dilation_radius"])
     return TrackDataset(
-        [_Blocks(store["correlation"], memory) for store in opened],
-        [_Blocks(store["tracks"], memory, parameters["dilation_radius"]) for store in opened],
+        [Blocks(store["correlation"], memory) for store in opened],
+        [Blocks(store["tracks"], memory, dilated) for store in opened],
         augmentation=augmentation,
         seed=parameters["seed"],
         phase=parameters["phase"],
     )
-
-
-def _write_history(path: Path, rows: list[Row]) -> None:
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)

@@ -80,7 +80,7 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
             spacing={"z": pixel / upsampling, "x": pixel / upsampling},
         )
         numbers = range(parameters["first_block"], parameters["first_block"] + n_blocks)
-        store.attrs["group"] = [_group(parameters, block) for block in numbers]
+        store.attrs["group"] = [group_of(parameters, block) for block in numbers]
         if parameters["validation"]:
             store.attrs["concentration_per_mm3"] = [
                 _validation_concentration(parameters, block) for block in numbers
@@ -95,20 +95,47 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
 
 
 @dataclass(frozen=True)
-class _Placement:
+class Placement:
     """One random placement of a volume before the probe, shared by a few blocks."""
 
     rotation: NDArray[np.float64]
-    centre: NDArray[np.float32]
-    box: NDArray[np.float64]  # half sides of what is simulated
+    lateral: float  # of the volume's centre, m
+    depth: float
     grid: Grid
     motion: TissueMotion
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """Of the volume, x, y, z."""
+        return np.array([self.lateral, 0.0, self.depth], np.float32)
+
+
+@dataclass(frozen=True)
+class PlacedBubbles:
+    """Bubbles of a block before the probe, in the frame of the tissue at rest, and the path of the tissue."""
+
+    concentration_per_mm3: float
+    position: NDArray[np.floating]  # (event, bubble, 3)
+    velocity: NDArray[np.floating]  # of the same shape, against the tissue
+    path: NDArray[np.float64]  # (event,) along the placement's line of motion
+
+    def where_seen(self, placement: Placement) -> NDArray[np.floating]:
+        """Positions with the tissue where it is on average, as registered maps have them."""
+        return displace(self.position, self.path.mean() * placement.motion.direction)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What a placement's blocks have in common besides the bubbles."""
+
+    placement: Placement
+    box: NDArray[np.float64]  # half sides of what is simulated
     tissue_images: Any  # (state, z, x), or None
     noise_images: Any  # (frame, z, x), or None
     simulate: Any  # simulate_image of this placement's grid and record
 
 
-def _group(parameters: Parameters, block: int) -> int:
+def group_of(parameters: Parameters, block: int) -> int:
     """Which placement a block has; validation blocks have placements of their own."""
     training = parameters["training_set"]
     if not parameters["validation"]:
@@ -137,40 +164,88 @@ def _echo_level(parameters: Parameters, block: int) -> np.float32:
 def _blocks(
     parameters: Parameters, bubbles: Any, psf: Any
 ) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
-    placement, group = None, -1
+    scene, group = None, -1
     visible = slice_of(parameters)
     for block in range(parameters["first_block"], parameters["first_block"] + parameters["n_blocks"]):
-        if placement is None or _group(parameters, block) != group:
-            group = _group(parameters, block)
-            placement = _place(parameters, group)
-        yield _block(parameters, placement, visible, bubbles, psf, block)
+        if scene is None or group_of(parameters, block) != group:
+            group = group_of(parameters, block)
+            scene = _scene(parameters, group)
+        yield _block(parameters, scene, visible, bubbles, psf, block)
 
 
-def _place(parameters: Parameters, group: int) -> _Placement:
-    rng = generator(parameters["seed"], "placement", parameters["name"], group)
-    probe, transmit, training = probe_of(parameters), transmit_of(parameters), parameters["training_set"]
-    pixel, tissue = parameters["beamforming"]["pixel"], parameters["tissue"]
+def placement_generator(parameters: Parameters, group: int) -> np.random.Generator:
+    """Draws a placement first, then its tissue and noise."""
+    return generator(parameters["seed"], "placement", parameters["name"], group)
+
+
+def block_generator(parameters: Parameters, block: int) -> np.random.Generator:
+    """Draws what `place_bubbles` asks for first, then the rest of a block."""
+    return generator(parameters["seed"], "training_block", parameters["name"], block)
+
+
+def draw_placement(parameters: Parameters, rng: np.random.Generator) -> Placement:
+    """Rotation, position and motion of the volume of a group of blocks."""
+    training, tissue, pixel = (
+        parameters["training_set"],
+        parameters["tissue"],
+        parameters["beamforming"]["pixel"],
+    )
     rotation = random_rotation(rng)
     lateral = rng.uniform(-1, 1) * training["lateral_offset"]
-    depth = probe.elevation_focus + rng.uniform(-1, 1) * training["depth_offset"]
-    centre = np.array([lateral, 0.0, depth], np.float32)
+    depth = parameters["probe"]["elevation_focus"] + rng.uniform(-1, 1) * training["depth_offset"]
     width = training["window"] * pixel
-    grid = square_grid(width=width, height=width, lateral=lateral, depth=depth, pixel=pixel)
+    return Placement(
+        rotation=rotation,
+        lateral=lateral,
+        depth=depth,
+        grid=square_grid(width=width, height=width, lateral=lateral, depth=depth, pixel=pixel),
+        motion=random_motion(
+            rng, amplitude=[tissue["motion_amplitude"]], frequency=[tissue["motion_frequency"]]
+        ),
+    )
+
+
+def place_bubbles(
+    parameters: Parameters, placement: Placement, bubbles: Any, block: int, rng: np.random.Generator
+) -> PlacedBubbles:
+    """Bubbles of a block from a store of trajectories, turned and put before the probe."""
+    training = parameters["training_set"]
+    concentration = (
+        _validation_concentration(parameters, block)
+        if parameters["validation"]
+        else float(rng.choice(training["concentrations_per_mm3"]))
+    )
+    drawn = read_bubbles(bubbles, block, concentration_per_mm3=concentration)
+    start = rng.uniform(0, 1 / parameters["tissue"]["motion_frequency"])
+    return PlacedBubbles(
+        concentration_per_mm3=concentration,
+        position=rotate(drawn.position, placement.rotation) + placement.centre,
+        velocity=rotate(drawn.velocity, placement.rotation),
+        path=motion_path(placement.motion, event_times(parameters).ravel() + start),
+    )
+
+
+def _scene(parameters: Parameters, group: int) -> _Scene:
+    rng = placement_generator(parameters, group)
+    placement = draw_placement(parameters, rng)
+    probe, transmit, training = probe_of(parameters), transmit_of(parameters), parameters["training_set"]
+    pixel, tissue = parameters["beamforming"]["pixel"], parameters["tissue"]
+    width = training["window"] * pixel
     # a rotated cube reaches half its diagonal, and what leaves the window's surroundings is not simulated
     box = np.array(
         [width / 2 + tissue["margin"], parameters["side"] * np.sqrt(3) / 2, width / 2 + tissue["margin"]]
     )
     start_time, n_samples = window_of(
         parameters,
-        lateral=lateral,
-        depth=depth,
+        lateral=placement.lateral,
+        depth=placement.depth,
         half_width=box[0] + tissue["motion_amplitude"],
         half_height=box[2] + tissue["motion_amplitude"],
         half_thickness=box[1],
     )
     simulate = partial(
         simulate_image,
-        grid=grid,
+        grid=placement.grid,
         probe=probe,
         transmit=transmit,
         start_time=start_time,
@@ -178,13 +253,10 @@ def _place(parameters: Parameters, group: int) -> _Placement:
         **focusing(parameters),
         **simulating(parameters),
     )
-    motion = random_motion(
-        rng, amplitude=[tissue["motion_amplitude"]], frequency=[tissue["motion_frequency"]]
-    )
     tissue_images = None
     if tissue["reflectivity_db"] is not None:
         half_side = np.array([box[0], parameters["side"] / 2, box[2]])
-        extent = centre[:, None] + half_side[:, None] * np.array([-1.0, 1.0])
+        extent = placement.centre[:, None] + half_side[:, None] * np.array([-1.0, 1.0])
         scatterers = tissue_scatterers(
             rng,
             n_scatterers=round(tissue["density_per_mm3"] * PER_MM3 * np.prod(np.ptp(extent, axis=1))),
@@ -192,21 +264,21 @@ def _place(parameters: Parameters, group: int) -> _Placement:
             reflectivity=10 ** (tissue["reflectivity_db"] / 20),
         )
         states, _ = _states(parameters, np.zeros(1))
-        moved = displace(scatterers.position[None], states[:, None] * motion.direction)
+        moved = displace(scatterers.position[None], states[:, None] * placement.motion.direction)
         tissue_images = simulate(positions=moved, reflectivity=scatterers.reflectivity)
     noise_images, noise = None, noise_of(parameters, n_samples=n_samples)
     if noise is not None:
         shape = (NOISE_FRAMES, len(transmit.angles), probe.n_elements, n_samples)
         noise_images = delay_and_sum(
             receiver_noise(rng, shape, **noise),
-            grid,
+            placement.grid,
             probe,
             transmit,
             start_time=start_time,
             **focusing(parameters),
             **receiving(parameters),
         )
-    return _Placement(rotation, centre, box, grid, motion, tissue_images, noise_images, simulate)
+    return _Scene(placement, box, tissue_images, noise_images, simulate)
 
 
 def _states(
@@ -220,36 +292,27 @@ def _states(
 
 
 def _block(
-    parameters: Parameters, placement: _Placement, visible: Slice, bubbles: Any, psf: Any, block: int
+    parameters: Parameters, scene: _Scene, visible: Slice, bubbles: Any, psf: Any, block: int
 ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    rng = generator(parameters["seed"], "training_block", parameters["name"], block)
-    training = parameters["training_set"]
-    concentration = (
-        _validation_concentration(parameters, block)
-        if parameters["validation"]
-        else float(rng.choice(training["concentrations_per_mm3"]))
-    )
-    drawn = read_bubbles(bubbles, block, concentration_per_mm3=concentration)
-    position = rotate(drawn.position, placement.rotation) + placement.centre
+    rng, placement = block_generator(parameters, block), scene.placement
+    placed = place_bubbles(parameters, placement, bubbles, block, rng)
+    position, path, concentration = placed.position, placed.path, placed.concentration_per_mm3
     times = event_times(parameters)
-    path = motion_path(
-        placement.motion, times.ravel() + rng.uniform(0, 1 / parameters["tissue"]["motion_frequency"])
-    )
     moving = displace(position, path[:, None] * placement.motion.direction)
-    inside = np.all(np.abs(position - placement.centre) < placement.box, axis=-1, keepdims=True)
+    inside = np.all(np.abs(position - placement.centre) < scene.box, axis=-1, keepdims=True)
     seen = np.where(inside, moving, np.float32(np.nan)).reshape(*times.shape, -1, 3)
     reflectivity = read_reflectivity(parameters, bubbles, block, concentration_per_mm3=concentration)
     reflectivity = reflectivity * _echo_level(parameters, block)
-    iq = placement.simulate(positions=seen, reflectivity=reflectivity)
+    iq = scene.simulate(positions=seen, reflectivity=reflectivity)
     xp = array_module(iq)
-    if placement.tissue_images is not None:
+    if scene.tissue_images is not None:
         # within a frame tissue moves by nanometres: one state a frame, that of its middle angle
         _, weights = _states(parameters, path.reshape(times.shape)[:, times.shape[1] // 2])
-        iq += xp.tensordot(xp.asarray(weights), placement.tissue_images, axes=1)
-    if placement.noise_images is not None:
+        iq += xp.tensordot(xp.asarray(weights), scene.tissue_images, axes=1)
+    if scene.noise_images is not None:
         chosen = rng.integers(NOISE_FRAMES, size=len(iq))
         phase = np.exp(2j * np.pi * rng.random(len(iq))).astype(np.complex64)
-        iq += xp.asarray(placement.noise_images[chosen] * phase[:, None, None])
+        iq += xp.asarray(scene.noise_images[chosen] * phase[:, None, None])
 
     chi = correlation_map(
         remove_carrier(
@@ -261,9 +324,8 @@ def _block(
         regularization=parameters["correlation"]["regularization"],
     )
     upsampling = parameters["targets"]["upsampling"]
-    # where the tissue is on average, as registered maps have it
     target = track_map(
-        displace(position, path.mean() * placement.motion.direction),
+        placed.where_seen(placement),
         visible.holds(position),
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),

@@ -1,0 +1,66 @@
+"""Training blocks as the trainings read them, kept in memory while there is room."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ulmpipe.io.stores import complete_or_absent, read_block
+from ulmpipe.network.checkpoint import Row
+
+MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again
+
+
+class Blocks:
+    """An array read block by block, a damaged one refused in one line, and kept in memory while there is room.
+
+    Targets are made of what is stored as they are read: tracks dilated, velocities in m/s.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        memory: Memory,
+        read: Callable[[NDArray[Any]], NDArray[Any]] = lambda stored: stored,
+    ) -> None:
+        self.array = array
+        self.shape = array.shape
+        self.memory = memory
+        self.read = read
+        self.kept: dict[int, NDArray[Any]] = {}
+
+    def __getitem__(self, block: int) -> NDArray[Any]:
+        if block in self.kept:
+            return self.kept[block]
+        content = self.read(read_block(self.array, block))
+        if self.memory.take(content.nbytes):
+            self.kept[block] = content
+        return content
+
+
+class Memory:
+    """How many bytes may still be kept."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.left = n_bytes
+        self.lock = Lock()  # blocks may be read by several threads
+
+    def take(self, n_bytes: int) -> bool:
+        """Claim some, if there are as many."""
+        with self.lock:
+            granted = n_bytes <= self.left
+            self.left -= n_bytes * granted
+        return granted
+
+
+def write_history(path: Path, rows: list[Row], columns: tuple[str, ...]) -> None:
+    """Write one row per epoch as a table."""
+    with complete_or_absent(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,54 @@
+"""Velocities over the whole field of every block, beside the network's detections; only if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmpipe.io.stores import open_store, provenance
+from ulmpipe.network.inference import load_weights
+from ulmpipe.network.velocity import build_velocity_network, infer_velocity
+from ulmpipe.progress import progress
+from ulmpipe.stages._detections import over_blocks
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import fine_geometry
+from ulmpipe.stages._velocities import write_velocities
+
+
+def run(parameters: Parameters, *, correlation: Path, model: Path, velocities: Path, threads: int) -> None:
+    """Infer the velocities of all blocks; where there is no track they mean nothing."""
+    maps = open_store(correlation, "correlation")["correlation"]
+    upsampling, (n_blocks, _, _, n_z, n_x) = parameters["targets"]["upsampling"], maps.shape
+    write_velocities(
+        velocities,
+        progress(_inferred(parameters, model, maps, threads), "velocities", total=n_blocks),
+        shape=(n_blocks, n_z * upsampling, n_x * upsampling),
+        geometry=fine_geometry(maps.attrs, upsampling),
+        made=provenance("infer_velocity", parameters, correlation, model),
+    )
+
+
+def _inferred(parameters: Parameters, model: Path, maps: Any, threads: int) -> Iterator[NDArray[np.float32]]:
+    import torch
+
+    network = build_velocity_network(parameters["network"]["name"], seed=0)
+    load_weights(network, model)
+    precision, inference = parameters["network"]["precision"], parameters["inference"]
+    if torch.cuda.is_available():
+        network, threads = network.cuda(), 1
+    torch.set_num_threads(1)
+
+    def velocity(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return infer_velocity(network, channels, precision=precision, tile=inference["tile"])
+
+    def infer(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not inference["mirrored"]:
+            return velocity(channels)
+        mirrored = velocity(channels[..., ::-1])[..., ::-1] * np.array([1, -1], np.float32)[:, None, None]
+        return np.asarray((velocity(channels) + mirrored) / 2, dtype=np.float32)
+
+    return over_blocks(infer, maps, threads=threads)

@@ -1,0 +1,93 @@
+"""Velocities on the tracks: the network of phase 2 is trained on with a head for them; only if asked for."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from ulmpipe.figures.curves import loss_figure
+from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, write_json
+from ulmpipe.network.dataset import Augmentation, VelocityDataset
+from ulmpipe.network.inference import load_weights, save_weights
+from ulmpipe.network.schedule import TrainingSettings
+from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
+from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._training_sets import MEMORY, Blocks, Memory, write_history
+from ulmpipe.stages._velocities import in_metres
+
+
+def run(
+    parameters: Parameters,
+    *,
+    blocks: list[Path],
+    velocities: list[Path],
+    validation: list[Path],
+    validation_velocities: list[Path],
+    weights: Path,
+    checkpoints: Path,
+    model: Path,
+    description: Path,
+    history: Path,
+    curves: Path,
+    threads: int,
+) -> None:
+    """Train from the `weights` of the tracking network. A killed training goes on from its last epoch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    section = parameters["velocity"]
+    network = build_velocity_network(
+        parameters["network"]["name"], seed=parameters["seed"], frozen=section["frozen_trunk"]
+    )
+    load_weights(network.trunk, weights)
+    memory = Memory(MEMORY)
+    made = provenance(
+        "train_velocity", parameters, *blocks, *velocities, *validation, *validation_velocities, weights
+    )
+    fingerprint = identity_of(made)
+    rows = train_velocity(
+        network,
+        _data_set(
+            parameters, blocks, velocities, memory, augmentation=Augmentation(**parameters["augmentation"])
+        ),
+        _data_set(parameters, validation, validation_velocities, memory, augmentation=None),
+        settings=TrainingSettings(
+            precision=parameters["network"]["precision"],
+            **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
+        ),
+        checkpoint_path=checkpoints / f"velocity_{fingerprint}.pt",
+        fingerprint=fingerprint,
+    )
+    write_history(history, rows, COLUMNS)
+    with complete_or_absent(curves) as temporary:
+        loss_figure(
+            {"velocity": rows},
+            score="validation_reversed",
+            label="reversed",
+            meaning="directions more than a right angle off",
+        ).savefig(temporary)
+    write_json(description, {"history": rows, "threads": threads, "provenance": made})
+    with complete_or_absent(model) as temporary:
+        save_weights(network, temporary, metadata=made)
+
+
+def _data_set(
+    parameters: Parameters,
+    stores: list[Path],
+    velocities: list[Path],
+    memory: Memory,
+    *,
+    augmentation: Augmentation | None,
+) -> VelocityDataset:
+    opened = [open_store(store, "correlation", "tracks") for store in stores]
+    targets = [open_store(store, "velocity") for store in velocities]
+    return VelocityDataset(
+        [Blocks(store["correlation"], memory) for store in opened],
+        [Blocks(store["tracks"], memory) for store in opened],
+        [Blocks(store["velocity"], memory, read=in_metres) for store in targets],
+        augmentation=augmentation,
+        seed=parameters["seed"],
+        phase="velocity",
+    )
