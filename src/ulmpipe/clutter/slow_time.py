@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import fft, ifft
-from scipy.signal import butter, sosfiltfilt
 
 from ulmpipe.doppler import nyquist_velocity
 from ulmpipe.errors import InputError
@@ -88,6 +87,8 @@ def band_pass(
         Fewer than two images, images that are not complex or not finite, a cut-off outside its range or none.
 
     """
+    from scipy.signal import butter, sosfiltfilt
+
     _check_series(iq)
     _check_positive(pulse_repetition_frequency=pulse_repetition_frequency)
     nyquist = pulse_repetition_frequency / 2

@@ -257,6 +257,29 @@ def new_array(
     )
 
 
+def add_image(
+    group: Any,
+    name: str,
+    image: Any,
+    *,
+    units: str,
+    spacing: Mapping[str, float],
+    origin: Mapping[str, float],
+) -> None:
+    """Add one image (z, x) of a whole acquisition, as an array (1, z, x)."""
+    array = new_array(
+        group,
+        name,
+        shape=(1, *image.shape),
+        dtype=image.dtype.name,
+        dims=("one", "z", "x"),
+        units=units,
+        spacing=spacing,
+        origin=origin,
+    )
+    array[0] = image
+
+
 @contextmanager
 def writing_behind() -> Iterator[Callable[[Any, int, Any], None]]:
     """Write blocks while the next ones are made.

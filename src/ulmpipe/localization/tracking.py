@@ -11,11 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.signal import savgol_coeffs
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from ulmpipe.errors import InputError
 
@@ -206,6 +201,9 @@ def pair(
     (pair, 2) indices into ``first`` and ``second``, ordered by the former.
 
     """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial import cKDTree
+
     if len(first) == 0 or len(second) == 0:
         return np.empty((0, 2), dtype=np.int64)
     near = cKDTree(first).sparse_distance_matrix(cKDTree(second), maximum_distance, output_type="ndarray")
@@ -319,6 +317,9 @@ def _groups(
     i: NDArray[np.integer], j: NDArray[np.integer], n_first: int, n_second: int
 ) -> list[NDArray[np.int64]]:
     """Candidate pairs that share points, directly or by way of others: indices into i and j, group by group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     if len(i) == 0:
         return []
     n_points = n_first + n_second
@@ -353,6 +354,8 @@ def _filled_in(
 
 def _weights(width: int, order: int, derivative: int, interval: float) -> NDArray[np.float64]:
     """(frame, frame) weights of a window's positions in the value, or derivative, at each of its frames."""
+    from scipy.signal import savgol_coeffs
+
     return np.stack(
         [
             savgol_coeffs(width, min(order, width - 1), deriv=derivative, delta=interval, pos=at, use="dot")

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from ulmpipe.correlation import from_channels
 from ulmpipe.io.stores import new_array, new_store, open_store, read_block, read_blocks, read_json
 from ulmpipe.localization.localize import brightness_map, localize, spread
-from ulmpipe.network.architectures import build_network
-from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
 from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
@@ -39,6 +37,9 @@ def network_maps(
     of cores, bit for bit.
     """
     import torch
+
+    from ulmpipe.network.architectures import build_network
+    from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
 
     network = build_network(parameters["network"]["name"], seed=0)
     load_weights(network, model)

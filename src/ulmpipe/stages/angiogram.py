@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ulmpipe.angiogram import accumulate, mean_power, register_maps
-from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_blocks, read_json
+from ulmpipe.io.stores import add_image, new_store, open_store, provenance, read_blocks, read_json
 from ulmpipe.stages._detections import operating_points_of, read_scores
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
@@ -40,26 +40,13 @@ def run(
             point = points[method]["accumulated"]
             tracks = (scores >= point["threshold"] for scores in read_scores(detections, point))
             counts = accumulate(register_maps(tracks, found, upsampling=upsampling))
-            array = new_array(
+            add_image(
                 store,
                 method,
-                shape=(1, *counts.shape),
-                dtype="int32",
-                dims=("one", "z", "x"),
+                counts,
                 units="blocks with a track",
                 **fine_geometry(filtered["power_doppler"].attrs, upsampling),
             )
-            array[0] = counts
         for name in ("power_doppler", "power_unfiltered"):
             power = mean_power(read_blocks(filtered[name]), found)
-            array = new_array(
-                store,
-                name,
-                shape=(1, *power.shape),
-                dtype="float32",
-                dims=("one", "z", "x"),
-                units="1",
-                spacing=spacing,
-                origin=origin,
-            )
-            array[0] = power
+            add_image(store, name, power, units="1", spacing=spacing, origin=origin)

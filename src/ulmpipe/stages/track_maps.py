@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ulmpipe.figures.maps import density_figure, direction_figure, speed_figure
-from ulmpipe.io.stores import complete_or_absent, new_array, new_store, open_store, provenance
+from ulmpipe.io.stores import add_image, complete_or_absent, new_store, open_store, provenance
 from ulmpipe.io.track_store import read_tracks
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import extent_of
@@ -37,18 +37,8 @@ def run(
     }
     with new_store(maps, provenance=provenance("track_maps", parameters, tracks, correlation)) as store:
         for name, unit in units.items():
-            image = getattr(made, name)
-            array = new_array(
-                store,
-                name,
-                shape=(1, *grid.shape),
-                dtype=image.dtype.name,
-                dims=("one", "z", "x"),
-                units=unit,
-                spacing=dict(zip(("z", "x"), grid.spacing, strict=True)),
-                origin=dict(zip(("z", "x"), grid.origin, strict=True)),
-            )
-            array[0] = image
+            spacing, origin = (dict(zip("zx", pair, strict=True)) for pair in (grid.spacing, grid.origin))
+            add_image(store, name, getattr(made, name), units=unit, spacing=spacing, origin=origin)
     common = {"extent": grid.extent, "compression": parameters["figure"]["compression"]}
     name = parameters["name"]
     figures = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ulmpipe.figures.maps import direction_figure, speed_figure
-from ulmpipe.io.stores import complete_or_absent, new_array, new_store, open_store, provenance
+from ulmpipe.io.stores import add_image, complete_or_absent, new_store, open_store, provenance
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import extent_of
 from ulmpipe.stages._velocities import registered_velocities
@@ -34,18 +34,8 @@ def run(
     made_by = provenance("velocity_maps", parameters, network, velocities, shifts, operating_points)
     with new_store(maps, provenance=made_by) as store:
         for name, unit in units.items():
-            image = getattr(made, name)
-            array = new_array(
-                store,
-                name,
-                shape=(1, *image.shape),
-                dtype=image.dtype.name,
-                dims=("one", "z", "x"),
-                units=unit,
-                spacing=stored.attrs["spacing"],
-                origin=stored.attrs["origin"],
-            )
-            array[0] = image
+            place = {key: stored.attrs[key] for key in ("spacing", "origin")}
+            add_image(store, name, getattr(made, name), units=unit, **place)
     common = {"extent": extent_of(stored), "compression": parameters["figure"]["compression"]}
     title = f"{parameters['name']}, network"
     figures = {
