@@ -138,6 +138,48 @@ def shifted(samples: NDArray[Any], by: float) -> NDArray[Any]:
     return np.asarray(correlate1d(samples, weights, axis=-1, mode="constant"))
 
 
+def waves_to_baseband(
+    samples: NDArray[Any],
+    start_times: NDArray[np.float64],
+    *,
+    turns: NDArray[np.float64] | None,
+    sampling_frequency: float,
+    demodulation_frequency: float,
+    bandwidth: float | None,
+) -> NDArray[np.complex64]:
+    """Records of several waves, each from a start time of its own, as baseband from the latest of them on.
+
+    Parameters
+    ----------
+    samples
+        (frame, angle, element, time), real; or complex baseband whose phase has another origin.
+    start_times
+        (angle,) s.
+    turns
+        (angle,) by which the phase of complex samples is turned to refer to t; None: samples are real.
+    sampling_frequency, demodulation_frequency, bandwidth
+        See `rf_to_baseband`.
+
+    Returns
+    -------
+    complex64 (frame, angle, element, time).
+    """
+    waves, rate = [], sampling_frequency
+    for wave, start_time in enumerate(start_times):
+        if turns is not None:
+            waves.append(samples[:, wave] * phase(float(turns[wave])))
+            continue
+        iq, rate = rf_to_baseband(
+            samples[:, wave],
+            start_time=float(start_time),
+            sampling_frequency=sampling_frequency,
+            demodulation_frequency=demodulation_frequency,
+            bandwidth=bandwidth,
+        )
+        waves.append(iq)
+    return with_one_start_time(np.stack(waves, axis=1), start_times, rate)[0]
+
+
 def with_one_start_time(
     samples: NDArray[np.complex64], start_times: NDArray[np.float64], sampling_frequency: float
 ) -> tuple[NDArray[np.complex64], float]:

@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from ulmpipe.errors import InputError
 from ulmpipe.io.recordings.baseband import (
     decimation,
-    phase,
-    rf_to_baseband,
     samples_lost,
+    waves_to_baseband,
     widest_band,
-    with_one_start_time,
 )
 from ulmpipe.io.recordings.description import Description, ScanFacts
 from ulmpipe.io.recordings.geometry import linear_array
@@ -89,20 +87,15 @@ def open_file(path: Path, description: Description) -> Source:
     def read(start: int, stop: int) -> NDArray[np.complex64]:
         with h5py.File(path, "r") as again:
             stored = _read_data(again[name], shape, start, stop)
-        iq = np.empty((stop - start, n_waves, n_elements, len(range(0, n_samples, step))), np.complex64)
-        for wave in range(n_waves):
-            part = stored[:, wave][:, order]
-            if modulation:
-                iq[:, wave] = part * phase(-modulation * (start_times[wave] - begin[wave]))
-            else:
-                iq[:, wave] = rf_to_baseband(
-                    part.real,
-                    start_time=float(start_times[wave]),
-                    sampling_frequency=rate,
-                    demodulation_frequency=carrier,
-                    bandwidth=description.bandwidth,
-                )[0]
-        return with_one_start_time(iq, start_times, rate / step)[0]
+        samples = stored[:, :, order]
+        return waves_to_baseband(
+            samples if modulation else samples.real,
+            start_times,
+            turns=-modulation * (start_times - begin) if modulation else None,
+            sampling_frequency=rate,
+            demodulation_frequency=carrier,
+            bandwidth=description.bandwidth,
+        )
 
     return Source(
         kind="channel_data",

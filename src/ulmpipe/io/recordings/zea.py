@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from ulmpipe.errors import InputError
 from ulmpipe.io.recordings.baseband import (
     decimation,
-    phase,
-    rf_to_baseband,
     samples_lost,
+    waves_to_baseband,
     widest_band,
-    with_one_start_time,
 )
 from ulmpipe.io.recordings.description import Description, ScanFacts
 from ulmpipe.io.recordings.geometry import linear_array, plane_wave_angle
@@ -78,21 +76,16 @@ def open_file(path: Path, description: Description) -> Source:
     def read(start: int, stop: int) -> NDArray[np.complex64]:
         with h5py.File(path, "r") as again:
             stored = again["data/raw_data"][start:stop]
-        iq = np.empty((stop - start, n_waves, n_elements, n_complex), np.complex64)
-        for wave in range(n_waves):
-            part = stored[:, wave].swapaxes(1, 2)[:, order]
-            if n_channels == 2:
-                turns = -carrier * float(start_times[wave])
-                iq[:, wave] = (part[..., 0] + 1j * part[..., 1]) * phase(turns)
-            else:
-                iq[:, wave] = rf_to_baseband(
-                    part[..., 0],
-                    start_time=float(start_times[wave]),
-                    sampling_frequency=rate,
-                    demodulation_frequency=carrier,
-                    bandwidth=description.bandwidth,
-                )[0]
-        return with_one_start_time(iq, start_times, rate / step)[0]
+        samples = stored.swapaxes(2, 3)[:, :, order]
+        complex_ones = n_channels == 2
+        return waves_to_baseband(
+            samples[..., 0] + 1j * samples[..., 1] if complex_ones else samples[..., 0],
+            start_times,
+            turns=-carrier * start_times if complex_ones else None,
+            sampling_frequency=rate,
+            demodulation_frequency=carrier,
+            bandwidth=description.bandwidth,
+        )
 
     return Source(
         kind="channel_data",
