@@ -15,7 +15,6 @@ from ulmpipe.figures import drift_figure
 from ulmpipe.registration import (
     Drift,
     drift_rows,
-    estimate_drift,
     estimate_shift,
     interpolate_outliers,
     measure_drift,
@@ -83,7 +82,7 @@ def test_the_envelope_alone_counts_whatever_the_carrier_does():
 def test_drift_is_measured_from_the_first_block():
     rng = np.random.default_rng(3)
     true = np.concatenate([np.zeros((1, 2)), np.cumsum(rng.uniform(-1, 1, (6, 2)), axis=0)])
-    found = estimate_drift(moved_speckle(rng, true))
+    found = measure_drift(moved_speckle(rng, true)).displacement
     assert np.all(found[0] == 0)
     assert np.sqrt(np.mean((found - true) ** 2)) < 0.03
     assert np.abs(true).max() > 0.5
@@ -94,13 +93,9 @@ def test_a_ruined_first_block_does_not_spoil_the_others():
     true = np.array([[0.0, 0.0], [1.0, -1.5], [2.0, 0.5], [1.5, 1.0], [0.5, 2.0]])
     images = moved_speckle(rng, true)
     images[0] += 3 * moved_speckle(rng, [(0, 0)])[0]
-    found = estimate_drift(images)
+    found = measure_drift(images).displacement
     relative = (found[1:] - found[1]) - (true[1:] - true[1])
     assert np.abs(relative).max() < 0.1
-
-
-def test_one_block_has_no_drift():
-    assert estimate_drift(np.ones((1, 20, 20))).tolist() == [[0.0, 0.0]]
 
 
 def test_a_moved_map_does_not_wrap():
@@ -267,11 +262,6 @@ def test_outliers_are_filled_in_on_the_line_between_good_blocks():
     np.testing.assert_allclose(interpolate_outliers(drift), filled)
     with pytest.raises(InputError, match="all 5 blocks"):
         interpolate_outliers(Drift(displacement, np.ones(5), np.ones(5, dtype=bool)))
-
-
-def test_without_outliers_it_is_the_drift_as_estimated():
-    images = moved_speckle(np.random.default_rng(12), [(0, 0), (1.1, 0.4), (-0.3, 0.9)], shape=(64, 64))
-    np.testing.assert_array_equal(measure_drift(images).displacement, estimate_drift(images))
 
 
 @pytest.mark.parametrize("n_blocks", [0, 1])

@@ -21,7 +21,7 @@ def register_maps(
     maps
         (z, x) of every block, one after the other.
     shifts
-        (block, 2) displacement z, x of every block in *coarse* pixels, as `estimate_drift` finds them: each
+        (block, 2) displacement z, x of every block in *coarse* pixels, as `measure_drift` finds them: each
         map is moved back by the nearest whole number of fine pixels.
     upsampling
         Fine pixels a coarse pixel.

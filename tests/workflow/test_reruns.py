@@ -96,6 +96,21 @@ def test_a_setting_of_phase_2_trains_phase_2_again_and_what_follows(finished):
     assert rules(again) == {"train", "operating_points", "infer", "angiogram", "score", "render"}
 
 
+def test_blocks_are_registered_on_tissue_or_on_the_expert_s_bubbles(finished):
+    again = would_run(finished, changed("registration", images="localizations"))
+    assert rules(again) == {"register", "angiogram", "score", "render"}
+    (folder := finished / "results/detections/20MB_expert.zarr").rename(finished / "aside")
+    on_tissue, on_bubbles = (
+        would_run(
+            finished, changed("registration", images=images), targets=("results/registration/20MB.json",)
+        )
+        for images in ("tissue", "localizations")
+    )
+    (finished / "aside").rename(folder)
+    assert rules(on_tissue) == set()
+    assert rules(on_bubbles) == {"localize", "register"}
+
+
 def test_another_colour_map_draws_only_the_picture(finished):
     assert would_run(finished, changed("figure", colormap="viridis")) == {"render:20MB"}
 

@@ -209,6 +209,13 @@ def of_phantom(path):
     return lambda wildcards: path.format(**wildcards) if wildcards.acquisition in settings.phantoms else []
 
 
+def images_to_register(wildcards):
+    """The store whose images are compared: of tissue and power Doppler, or of the expert's bubbles."""
+    if settings.registration.images == "localizations":
+        return f"{results}/detections/{wildcards.acquisition}_expert.zarr"
+    return f"{results}/correlation/{wildcards.acquisition}.zarr"
+
+
 def acquisition_given(stage, wildcards, *names, **more):
     return given(
         stage,

@@ -64,13 +64,16 @@ rule register:
     message:
         "Registration of the blocks of {wildcards.acquisition}"
     input:
-        correlation=f"{results}/correlation/{{acquisition}}.zarr",
+        images=images_to_register,
     output:
         shifts=f"{results}/registration/{{acquisition}}.json",
         table=f"{results}/registration/{{acquisition}}.csv",
     params:
         parameters=lambda wildcards: given(
-            "register", "registration", block_interval=block_interval(wildcards.acquisition)
+            "register",
+            "registration",
+            block_interval=block_interval(wildcards.acquisition),
+            beamforming={"pixel": settings.beamforming.pixel},
         ),
     log:
         f"{results}/logs/register/{{acquisition}}.log",
@@ -80,11 +83,11 @@ rule register:
         "../envs/ulmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=30,
     shell:
         "python -m ulmpipe register --parameters {params.parameters:q} --threads {threads}"
-        " --correlation {input.correlation} --shifts {output.shifts} --table {output.table} 2>&1 | tee {log}"
+        " --images {input.images} --shifts {output.shifts} --table {output.table} 2>&1 | tee {log}"
 
 
 rule infer:

@@ -520,13 +520,20 @@ class Motion(_Section):
 class Registration(_Section):
     """Of the blocks, before they are summed."""
 
-    images: Literal["tissue", "power_doppler", "none"] = Field(
-        description="what is compared: unfiltered, or after the clutter filter; none: blocks lie where they are"
+    images: Literal["tissue", "power_doppler", "localizations", "none"] = Field(
+        description="what is compared: unfiltered, after the clutter filter, or the expert's bubbles; none: blocks lie "
+        "where they are"
     )
-    lags: Count = Field(description="earlier blocks that each is compared with, beside the first")
+    lags: Count = Field(
+        description="tissue only: earlier blocks that each is compared with, beside the first"
+    )
     tolerance: Positive = Field(
-        description="by which a block's comparisons may disagree before it is flagged, pixels"
+        description="tissue only: by which a block's comparisons may disagree before it is flagged, pixels"
     )
+    likely_step: Positive = Field(
+        description="of bubbles only: what a block usually moves from the one before, pixels"
+    )
+    largest_shift: Count = Field(description="of bubbles only: from the middle of all blocks, pixels")
     outliers: Literal["keep", "interpolate"] = Field(
         description="interpolate: flagged blocks are put on the line between those around them"
     )

@@ -1,49 +1,20 @@
-"""Rigid motion between blocks, found by correlation of their tissue images, and taken out of their maps.
+"""Rigid motion between blocks, found by comparing them two by two: for images of tissue, which all blocks share.
 
-Blocks are about a second apart and the tissue under the probe has moved by then: the blocks are registered
-before they are summed into an angiogram. Sub-pixel peak: Guizar-Sicairos et al. 2008 (DOI
-10.1364/OL.33.000156), as scikit-image has it.
-
-Tissue images serve best. Power Doppler images and track maps serve where the tissue is masked or missing, as far as
-blocks show the same vessels: their bubbles differ, so that few of them leave errors of pixels, which the quality shows
-(below about 0.3 for track maps). A limit on the shift helps them, and more lags. Track maps can be binned to about half
-an image pixel first, at a fraction of the cost. Motion within a block: `ulmpipe.motion`.
+Sub-pixel peak: Guizar-Sicairos et al. 2008 (DOI 10.1364/OL.33.000156), as scikit-image has it. Power Doppler images
+and maps of bubbles serve as far as two blocks show the same vessels; with fewer bubbles, errors are of pixels:
+`ulmpipe.registration.jointly`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
-
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Rigid motion between blocks, and how far it can be believed.
-
-    Attributes
-    ----------
-    displacement
-        (block, 2) float64, z and x in pixels of the registered images, from the first block that is no outlier.
-        NaN where a block has nothing to register.
-    quality
-        (block,) float64, correlation −1 to 1 of a block with those it was compared with, once registered. It depends on
-        the kind of image: near 1 for tissue, a few tenths for track maps, whose bubbles differ.
-    outlier
-        (block,) bool, blocks whose displacement should not be used. What becomes of them is for the caller to decide:
-        leave them out, or `interpolate_outliers`.
-    """
-
-    displacement: NDArray[np.float64]
-    quality: NDArray[np.float64]
-    outlier: NDArray[np.bool_]
+from ulmpipe.registration.drift import Drift
+from ulmpipe.registration.shifting import overlap
 
 
 def estimate_shift(
@@ -104,46 +75,6 @@ def estimate_shift(
     return whole_z + rest_z, whole_x + rest_x
 
 
-def estimate_drift(
-    images: NDArray[np.generic], *, lags: int = 2, upsampling: int = 100
-) -> NDArray[np.float64]:
-    """Displacement of every block relative to the first one.
-
-    Each block is compared with the first one and with the ``lags`` blocks before it; the displacements that
-    agree best with all these pairs, by the sum of absolute differences, are returned. One pair that failed
-    is outvoted.
-
-    Parameters
-    ----------
-    images
-        (block, z, x), real or complex, see `estimate_shift`.
-    lags
-        How many earlier blocks each is compared with, beside the first.
-    upsampling
-        See `estimate_shift`.
-
-    Returns
-    -------
-    (block, 2) displacement z, x in pixels; the first row is 0.
-
-    """
-    n_blocks = len(images)
-    pairs = [
-        (first, later) for later in range(1, n_blocks) for first in {0, *range(max(0, later - lags), later)}
-    ]
-    if not pairs:
-        return np.zeros((n_blocks, 2))
-    shifts = np.array(
-        [estimate_shift(images[first], images[later], upsampling=upsampling) for first, later in pairs]
-    )
-    return _agreed_displacement(pairs, shifts, n_blocks)
-
-
-def no_drift(n_blocks: int) -> Drift:
-    """Drift of blocks that are taken to lie where they are: registration switched off."""
-    return Drift(np.zeros((n_blocks, 2)), np.ones(n_blocks), np.zeros(n_blocks, dtype=bool))
-
-
 def measure_drift(
     images: NDArray[np.generic],
     *,
@@ -154,7 +85,10 @@ def measure_drift(
     tolerance: float = 0.5,
     minimum_quality: float = 0.5,
 ) -> Drift:
-    """Displacement of every block as `estimate_drift` finds it, with blocks flagged that do not fit.
+    """Displacement of every block from the first that is no outlier, with blocks flagged that do not fit.
+
+    Each block is compared with the first one and with the ``lags`` blocks before it; the displacements that agree best
+    with all these pairs, by the sum of absolute differences, are taken. One pair that failed is outvoted.
 
     A block is an outlier if its measured displacements from the others miss the agreed ones by more than `tolerance`
     (the median over its pairs), if it looks much less like the others than usual, or if it holds nothing.
@@ -245,89 +179,6 @@ def peak_correlation(
     back = np.exp(2j * np.pi * (rest[0] * z[:, None] + rest[1] * x))
     shared_power = np.sum(np.conj(np.fft.fft2(fixed)) * np.fft.fft2(other) * back).real / fixed.size
     return float(shared_power / energy) if energy > 0 else 0.0
-
-
-def interpolate_outliers(drift: Drift) -> NDArray[np.float64]:
-    """Displacements (block, 2) in pixels, those of outliers put on the line between the good blocks around them.
-
-    Before the first and after the last good block its own displacement is taken.
-
-    Raises
-    ------
-    InputError
-        All blocks are outliers.
-
-    """
-    good = np.flatnonzero(~drift.outlier)
-    if good.size == 0:
-        raise InputError(f"drift: all {len(drift.outlier)} blocks are outliers, expected a good one at least")
-    blocks = np.arange(len(drift.outlier))
-    return np.stack([np.interp(blocks, good, drift.displacement[good, axis]) for axis in (0, 1)], axis=1)
-
-
-def drift_rows(
-    drift: Drift, times: Sequence[float] | NDArray[np.floating], *, pixel_size: float
-) -> list[dict[str, int | float | bool]]:
-    """Rows of the drift table, a block each.
-
-    Parameters
-    ----------
-    drift
-        As measured.
-    times
-        (block,) s, when each block began.
-    pixel_size
-        m, of the images that were registered.
-
-    Returns
-    -------
-    Dictionaries with `block` (from 0), `time_s`, `z_um`, `x_um`, `quality`, `outlier`.
-
-    Raises
-    ------
-    InputError
-        Not one time a block.
-
-    """
-    if len(times) != len(drift.quality):
-        raise InputError(f"times: {len(times)}, expected one for each of {len(drift.quality)} blocks")
-    return [
-        {
-            "block": block,
-            "time_s": float(time),
-            "z_um": float(1e6 * pixel_size * z),
-            "x_um": float(1e6 * pixel_size * x),
-            "quality": float(quality),
-            "outlier": bool(outlier),
-        }
-        for block, (time, (z, x), quality, outlier) in enumerate(
-            zip(times, drift.displacement, drift.quality, drift.outlier, strict=True)
-        )
-    ]
-
-
-def shift_map(image: NDArray[Scalar], shift: tuple[int, int]) -> NDArray[Scalar]:
-    """Move an image by whole pixels (z, x); what enters is zero, what leaves is lost.
-
-    Parameters
-    ----------
-    image
-        (…, z, x), any dtype; a copy of the same dtype is returned.
-    shift
-        Whole pixels by which the content moves towards larger z and x.
-
-    """
-    moved = np.zeros_like(image)
-    n_z, n_x = image.shape[-2:]
-    to_z, to_x = overlap(n_z, int(shift[0])), overlap(n_x, int(shift[1]))
-    from_z, from_x = overlap(n_z, -int(shift[0])), overlap(n_x, -int(shift[1]))
-    moved[..., to_z, to_x] = image[..., from_z, from_x]
-    return moved
-
-
-def overlap(length: int, shift: int) -> slice:
-    """Pixels of an axis that content moved by ``shift`` still covers (empty if it has left)."""
-    return slice(min(max(shift, 0), length), max(min(length + shift, length), 0))
 
 
 def _smoothed(image: NDArray[np.generic], smoothing: float) -> NDArray[np.float64]:
