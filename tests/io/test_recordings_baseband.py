@@ -50,8 +50,8 @@ def test_every_sampling_gives_the_analytic_echo_times_the_carrier(mode, delay):
 
 
 @pytest.mark.parametrize("mode", ["NS200BW", "BS67BW"])
-def test_a_converters_offset_is_no_echo(mode):
-    """Unsigned bytes lie around 128, a mean of their own on each element."""
+def test_the_middle_of_unsigned_integers_is_no_echo(mode):
+    """Bytes lie around 128, with a mean of their own on each element."""
     bandwidth, _ = ECHOES[mode]
     time = START + stored_times(mode, 400, CARRIER)
     delays, offsets = np.array([[8.0e-6], [8.02e-6]]), np.array([[128], [126]])
