@@ -49,6 +49,18 @@ def test_every_sampling_gives_the_analytic_echo_times_the_carrier(mode, delay):
     np.testing.assert_allclose(iq, expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("mode", ["NS200BW", "BS67BW"])
+def test_the_middle_of_unsigned_integers_is_no_echo(mode):
+    """Bytes lie around 128, with a mean of their own on each element."""
+    bandwidth, _ = ECHOES[mode]
+    time = START + stored_times(mode, 400, CARRIER)
+    delays, offsets = np.array([[8.0e-6], [8.02e-6]]), np.array([[128], [126]])
+    echoes = np.rint(100 * gaussian_echo(time, delays, frequency=CARRIER, bandwidth=bandwidth).real)
+    centred, _ = imported(mode, echoes)
+    stored, _ = imported(mode, (echoes + offsets).astype(np.uint8))
+    np.testing.assert_allclose(stored, centred, atol=1e-4 * np.abs(centred).max())
+
+
 @pytest.mark.parametrize(
     ("mode", "rate"), [("NS200BW", 2), ("BS100BW", 1), ("BS67BW", 2 / 3), ("BS50BW", 0.5)]
 )

@@ -201,14 +201,13 @@ def _uff_scalar(group, name, value):
 
 
 def write_uff(path, *, modulation=0.0, initial=9.3e-6, delay=0.0, n_frames=2, distance=np.inf, reverse=False):
-    """As USTB writes it: t = 0 when the wave passes the origin of coordinates."""
+    """As USTB writes it: t = 0 when the wave passes the origin; baseband counts from initial_time, without delays."""
+    delays = np.broadcast_to(delay, ANGLES.shape)
     late = -(PLACES[:, None] * np.sin(ANGLES)).min(axis=0) / SPEED  # of that after the first firing
-    time = initial + delay + np.arange(256) / RATE
-    since_origin = ARRIVAL - late[:, None]
-    if modulation:
-        samples = expected_baseband(time, since_origin[..., None], demodulation_frequency=modulation, **PULSE)
-    else:
-        samples = gaussian_echo(time, since_origin[..., None], **PULSE).real
+    own = initial + np.arange(256) / RATE
+    since = (own + delays[:, None])[:, None] - (ARRIVAL - late[:, None])[..., None]  # the echo's centre
+    samples = gaussian_echo(since, 0.0, **PULSE)
+    samples = samples * np.exp(-2j * np.pi * modulation * own) if modulation else samples.real
     samples = np.array([1.1**frame * samples for frame in range(n_frames)], np.complex64)
     order = slice(None, None, -1) if reverse else slice(None)
     samples = samples[:, :, order]
@@ -230,7 +229,7 @@ def write_uff(path, *, modulation=0.0, initial=9.3e-6, delay=0.0, n_frames=2, di
         _uff_scalar(group.create_group("pulse"), "center_frequency", CARRIER)
         for index, angle in enumerate(ANGLES):
             wave = group.create_group(f"sequence/sequence_{index + 1:04d}")
-            _uff_scalar(wave, "delay", delay)
+            _uff_scalar(wave, "delay", delays[index])
             _uff_scalar(wave, "source/azimuth", angle)
             _uff_scalar(wave, "source/elevation", 0.0)
             _uff_scalar(wave, "source/distance", distance)
@@ -244,7 +243,9 @@ def write_uff(path, *, modulation=0.0, initial=9.3e-6, delay=0.0, n_frames=2, di
 
 
 @pytest.mark.parametrize("modulation", [0.0, CARRIER])
-@pytest.mark.parametrize(("delay", "n_frames", "reverse"), [(0.0, 2, False), (0.4e-6, 1, True)])
+@pytest.mark.parametrize(
+    ("delay", "n_frames", "reverse"), [(0.0, 2, False), ((0.43e-6, 0.11e-6, 0.2e-6), 1, True)]
+)
 def test_uff_comes_as_the_analytic_baseband_from_the_first_firing(
     tmp_path, modulation, delay, n_frames, reverse
 ):
@@ -260,7 +261,8 @@ def test_uff_comes_as_the_analytic_baseband_from_the_first_firing(
     assert scan.frame_rate == pytest.approx(2000)
     assert scan.sampling_frequency == pytest.approx(RATE if modulation else RATE / 2)
     # The most steered wave passes the origin last, 0.7 mm · sin 0.08 / c after the first firing.
-    assert scan.start_time == pytest.approx(9.3e-6 + delay + 0.7e-3 * np.sin(0.08) / SPEED, abs=1e-10)
+    earliest = 9.3e-6 + np.max(delay) + 0.7e-3 * np.sin(0.08) / SPEED
+    assert scan.start_time == pytest.approx(earliest, abs=1e-10)
     check_block(recording)
 
 
@@ -326,6 +328,78 @@ def test_zea_comes_as_the_analytic_baseband_with_one_start_time(tmp_path, n_chan
     assert (scan.angles, scan.frame_rate) == (pytest.approx(ANGLES), pytest.approx(2000))
     assert (scan.n_elements, scan.pitch) == (N_ELEMENTS, pytest.approx(PITCH))
     check_block(recording)
+
+
+def in_tracks(path, labels, **scan):
+    """The layout of zea 0.1: tracks, each with data and scan, and the array's geometry in probe."""
+    with h5py.File(path, "r+") as file:
+        file["probe/probe_geometry"] = file["scan/probe_geometry"][()]
+        del file["scan/probe_geometry"]
+        for name, value in scan.items():
+            del file[f"scan/{name}"]
+            file[f"scan/{name}"] = value
+        for index, label in enumerate(labels):
+            track = file.create_group(f"tracks/track_{index}")
+            for name in ("data", "scan"):
+                file.copy(name, track)
+            track["data/raw_data"][...] *= index + 1
+            if label is not None:
+                track["label"] = label
+        del file["data"], file["scan"]
+    return path
+
+
+def test_zea_in_a_track_is_the_same_and_of_several_one_is_chosen(tmp_path):
+    plain = open_recording(write_zea(tmp_path / "plain.hdf5", n_channels=1))
+    path = in_tracks(write_zea(tmp_path / "track.hdf5", n_channels=1), [None])
+    assert guess_format(path) == "zea"
+    recording = open_recording(path)
+    assert recording.scan == plain.scan
+    np.testing.assert_array_equal(recording.read_block(0), plain.read_block(0))
+    path = in_tracks(write_zea(tmp_path / "tracks.hdf5", n_channels=1), ["B-mode", "Doppler"])
+    with pytest.raises(
+        InputError, match=r"tracks\.hdf5: 2 tracks .* one of track_0 \(B-mode\), track_1 \(Doppler\)"
+    ):
+        open_recording(path)
+    for asked in ("track_1", "Doppler"):
+        second = open_recording(path, {"track": asked}).read_block(0)
+        np.testing.assert_allclose(second, 2 * plain.read_block(0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="expected the description's track to be one of"):
+        open_recording(path, {"track": "M-mode"})
+
+
+@pytest.mark.parametrize("n_frames", [1, 3])
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_zea_frame_rate_needs_no_time_after_the_last_transmission(tmp_path, n_frames, lacking):
+    """Pauses between frames; the last interval is stored as 0."""
+    between = np.tile([1e-4, 1e-4, 3e-4], (n_frames, 1))
+    if lacking:
+        between[-1, -1] = 0
+    path = in_tracks(
+        write_zea(tmp_path / "track.hdf5", n_channels=1, n_frames=n_frames),
+        [None],
+        time_to_next_transmit=between,
+    )
+    rate = open_recording(path).scan.frame_rate
+    assert rate is None if lacking and n_frames == 1 else rate == pytest.approx(2000)
+
+
+def test_zea_samples_that_cannot_be_decompressed_are_named(tmp_path):
+    path = in_tracks(write_zea(tmp_path / "track.hdf5", n_channels=1), [None])
+    unknown = 32768 - 1  # a filter that nobody has; the chunk says that it was left out
+    with h5py.File(path, "r+") as file:
+        samples = file["tracks/track_0/data/raw_data"][()]
+        del file["tracks/track_0/data/raw_data"]
+        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        creation.set_chunk((1, *samples.shape[1:]))
+        creation.set_filter(unknown, h5py.h5z.FLAG_OPTIONAL)
+        group = file["tracks/track_0/data"].id
+        space = h5py.h5s.create_simple(samples.shape)
+        h5py.h5d.create(group, b"raw_data", h5py.h5t.IEEE_F32LE, space, creation)
+    with pytest.raises(
+        InputError, match=r"track\.hdf5: /tracks/track_0/data/raw_data .* filter 32767 that is not"
+    ):
+        open_recording(path)
 
 
 def test_zea_without_a_time_of_the_peak_takes_the_users(tmp_path):

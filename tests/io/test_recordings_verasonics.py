@@ -174,6 +174,60 @@ def test_a_frame_of_the_buffer_that_holds_many_images_is_a_block(tmp_path):
         open_recording(path, {"frames_per_block": 4})
 
 
+@pytest.mark.parametrize("version", WRITERS)
+def test_frames_come_in_the_order_in_which_they_were_recorded(tmp_path, version):
+    """The buffer is filled in circles: of four frames the second is the newest, the third the oldest."""
+    workspace = verasonics_workspace(mode="BS100BW", scatterer=SCATTERER, angles=ANGLES, n_frames=4)
+    straight, path = tmp_path / "straight.mat", tmp_path / "run.mat"
+    WRITERS[version](straight, workspace)
+    workspace["RcvData"] = Cell([np.roll(workspace["RcvData"][0], 2, axis=2)])
+    last = {"RcvBuffer": [{"numFrames": 9.0, "lastFrame": 9.0}, {"numFrames": 4.0, "lastFrame": 2.0}]}
+    first = last["RcvBuffer"][1:]
+    workspace["Resource"] |= {"RcvBuffer": first}
+    WRITERS[version](path, workspace)
+    np.testing.assert_array_equal(open_recording(path).read_block(0), open_recording(straight).read_block(0))
+    # The second buffer's own.
+    second = tmp_path / "second.mat"
+    other = verasonics_workspace(mode="BS100BW", scatterer=SCATTERER, angles=ANGLES, n_frames=9)
+    receive = [{**entry, "bufnum": 2.0} for entry in workspace["Receive"]]
+    both = Cell([other["RcvData"][0], workspace["RcvData"][0]])
+    resource = {**workspace["Resource"], **last}
+    WRITERS[version](second, {**workspace, "RcvData": both, "Receive": receive, "Resource": resource})
+    np.testing.assert_array_equal(
+        open_recording(second, {"buffer": 2}).read_block(0), open_recording(straight).read_block(0)
+    )
+
+
+def test_the_last_frame_of_another_files_run_does_not_count(tmp_path):
+    workspace = verasonics_workspace(mode="BS100BW", n_frames=4)
+    WRITERS["7"](tmp_path / "straight.mat", workspace)
+    WRITERS["7"](tmp_path / "block.mat", {"RcvData": workspace.pop("RcvData")})
+    workspace["Resource"] |= {"RcvBuffer": {"numFrames": 4.0, "lastFrame": 2.0}}
+    WRITERS["7"](tmp_path / "sequence.mat", workspace)
+    recording = open_recording(tmp_path / "block.mat", {"metadata": str(tmp_path / "sequence.mat")})
+    np.testing.assert_array_equal(
+        recording.read_block(0), open_recording(tmp_path / "straight.mat").read_block(0)
+    )
+
+
+def test_acquisitions_that_are_summed_in_the_buffer_are_one(tmp_path):
+    """Pulse inversion or averages: a second Receive of the same rows, in mode 1, adds to the first."""
+    workspace = verasonics_workspace(mode="NS200BW", scatterer=SCATTERER, angles=ANGLES)
+    WRITERS["7.3"](tmp_path / "plain.mat", workspace)
+    plain = open_recording(tmp_path / "plain.mat")
+    workspace["Receive"] = [
+        {**receive, "mode": mode} for receive in workspace["Receive"] for mode in (0.0, 1.0)
+    ]
+    workspace["TX"] = [{**transmit} for transmit in workspace["TX"] for _ in range(2)]
+    workspace["Event"] = [
+        {"tx": index % 6 + 1.0, "rcv": index + 1.0} for index in range(len(workspace["Receive"]))
+    ]
+    WRITERS["7.3"](tmp_path / "sums.mat", workspace)
+    sums = open_recording(tmp_path / "sums.mat")
+    assert sums.scan == plain.scan
+    np.testing.assert_array_equal(sums.read_block(0), plain.read_block(0))
+
+
 def test_one_of_several_buffers_is_chosen_by_its_number(tmp_path):
     first, second = (verasonics_workspace(mode="BS100BW", amplitude=a) for a in (1000.0, 4000.0))
     both = {**first, "RcvData": Cell([first["RcvData"][0], second["RcvData"][0]])}
@@ -263,6 +317,15 @@ def changed(workspace, name, **fields):
         ("Receive", {"bufnum": 7.0}, "Receive has nothing for buffer 1"),
         ("Trans", {"Connector": np.arange(2.0, 10.0)[:, None]}, "goes to channel 9, expected at most the 8"),
         ("Trans", {"ElementPos": np.zeros((8, 5))}, "element positions are 0 to 0 m apart, expected even"),
+        (
+            "Trans",
+            {
+                "ElementPos": np.column_stack(
+                    [np.repeat([0.0, 1.0], 4), np.tile(np.arange(4.0), 2), np.zeros((8, 3))]
+                )
+            },
+            r"elements lie up to 0\.003 m off a line, expected a linear array along x",
+        ),
         ("TX", {"Steer": np.array([[0.3, 0.0]])}, r"Steer is 0.3 rad, expected -?0.05"),
         ("TX", {"Delay": np.arange(8.0)[None] ** 2}, "off those of a plane wave"),
     ],

@@ -43,7 +43,8 @@ def rf_to_baseband(
 ) -> tuple[NDArray[np.complex64], float]:
     """Baseband of real samples that are equally spaced, and its sampling frequency.
 
-    Samples that the band does not need are left out: four real ones a period become two complex ones.
+    Samples that the band does not need are left out: four real ones a period become two complex ones. Unsigned integers
+    lie around the middle of their range, which is no echo: the mean of each record is taken off.
 
     Parameters
     ----------
@@ -69,6 +70,8 @@ def rf_to_baseband(
     if bandwidth is not None:
         band = min(bandwidth, band)
     step = decimation(sampling_frequency, band)
+    if rf.dtype.kind == "u":
+        rf = rf - rf.mean(axis=-1, keepdims=True, dtype=np.float32)
     iq = demodulate(
         rf,
         start_time=start_time,

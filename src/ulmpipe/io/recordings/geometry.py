@@ -34,14 +34,14 @@ def linear_array(positions: ArrayLike, source: str) -> tuple[NDArray[np.intp], f
         return order, None
     steps = np.diff(place[order, 0])
     pitch = float(np.mean(steps))
-    if not pitch > 0 or np.abs(steps - pitch).max() > UNEVEN * pitch:
-        raise InputError(
-            f"{source}: element positions are {steps.min():g} to {steps.max():g} m apart, expected even"
-        )
     across = np.ptp(place[:, 1:3], axis=0).max()
     if across > UNEVEN * pitch:
         raise InputError(
             f"{source}: elements lie up to {across:g} m off a line, expected a linear array along x"
+        )
+    if not pitch > 0 or np.abs(steps - pitch).max() > UNEVEN * pitch:
+        raise InputError(
+            f"{source}: element positions are {steps.min():g} to {steps.max():g} m apart, expected even"
         )
     return order, pitch
 

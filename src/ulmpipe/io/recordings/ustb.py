@@ -1,8 +1,8 @@
 """Channel data of the UltraSound ToolBox: UFF, an HDF5 file with an object of the class uff.channel_data.
 
 Its data are (frame, wave, channel, sample) as HDF5 shows them, real radio-frequency samples if modulation_frequency is
-0 and baseband, exp(-2πi f t) with its own t, else. Its t = 0 is when the wave passes the origin of coordinates; a
-wave's `delay` is from there to the acquisition's start. The pipeline's t = 0 is when the first element fires, earlier
+0 and baseband else, exp(-2πi f t) with t from initial_time for every wave. A sample's time since the wave passed the
+origin of coordinates is that plus the wave's `delay`. The pipeline's t = 0 is when the first element fires, earlier
 by max(-x sin θ)/c, which differs between angles: records are brought to one start time.
 
 Rodriguez-Molares et al., "The UltraSound ToolBox", IEEE IUS 2017 (DOI 10.1109/ULTSYM.2017.8092389).
@@ -91,7 +91,7 @@ def open_file(path: Path, description: Description) -> Source:
         return waves_to_baseband(
             samples if modulation else samples.real,
             start_times,
-            turns=-modulation * (start_times - begin) if modulation else None,
+            turns=-modulation * (start_times - initial) if modulation else None,
             sampling_frequency=rate,
             demodulation_frequency=carrier,
             bandwidth=description.bandwidth,

@@ -22,6 +22,7 @@ from ulmpipe.io.recordings.recording import Source
 from ulmpipe.io.recordings.verasonics_sequence import (
     acquisitions_of,
     angles_of,
+    frames_in_turn,
     sampling_of,
     start_time_of,
 )
@@ -68,6 +69,7 @@ def _channel_data(workspace: Workspace) -> Source:
     columns, pitch = workspace.columns_and_pitch(first, n_channels)
     angles, transmits = angles_of(workspace, acquisitions)
     start_time = start_time_of(workspace, first, transmits)
+    in_turn = frames_in_turn(workspace, buffer_number, n_buffer_frames)
     n_angles, per_buffer_frame = len(angles), len(acquisitions.receive) // len(angles)
     frame_shape = (n_angles, len(columns), len(range(0, acquisitions.n_rows, sampling.step)))
 
@@ -76,10 +78,10 @@ def _channel_data(workspace: Workspace) -> Source:
         with open_workspace(path, description) as again:
             stored, _ = _buffer(again)
             for frame in range(start, stop):
-                buffer_frame, part = divmod(frame, per_buffer_frame)
+                turn, part = divmod(frame, per_buffer_frame)
                 begin = acquisitions.first_row[part * n_angles : (part + 1) * n_angles]
                 low = min(begin)
-                rows = stored.read((slice(low, max(begin) + acquisitions.n_rows), WHOLE, buffer_frame))
+                rows = stored.read((slice(low, max(begin) + acquisitions.n_rows), WHOLE, in_turn[turn]))
                 samples = [
                     _elements(rows[row - low : row - low + acquisitions.n_rows], columns) for row in begin
                 ]

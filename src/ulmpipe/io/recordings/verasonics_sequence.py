@@ -35,6 +35,7 @@ EVENLY_SPACED = ("NS200BW", "BS67BW", "custom")
 # For files that say samplesPerWave alone: the mode, and D over it and Trans.frequency.
 MODES_BY_SAMPLES = {4.0: "NS200BW", 2.0: "BS100BW", 4 / 3: "BS67BW", 1.0: "BS50BW"}
 RATE_BY_SAMPLES = {"BS100BW": 2, "BS50BW": 4}
+ACCUMULATE = 1  # Receive.mode: added to the samples that are there, as averages and pulse inversion are made
 STEER_TOLERANCE = 3e-3  # rad, between TX.Steer and the delays
 SAME_DELAY = 1e-3  # wavelengths
 
@@ -103,7 +104,7 @@ class Acquisitions:
 
 
 def acquisitions_of(workspace: Workspace, buffer: int) -> Acquisitions:
-    """Those of the first frame of a buffer (from 1), in the order of acqNum.
+    """Those of the first frame of a buffer (from 1), in the order of acqNum; sums are one acquisition.
 
     Raises
     ------
@@ -118,6 +119,8 @@ def acquisitions_of(workspace: Workspace, buffer: int) -> Acquisitions:
         if (number(receive, "framenum", index) or 1) != 1:
             if found:
                 break  # the further frames are like the first
+            continue
+        if number(receive, "mode", index) == ACCUMULATE:
             continue
         order = number(receive, "acqNum", index)
         start, end = (
@@ -139,6 +142,17 @@ def acquisitions_of(workspace: Workspace, buffer: int) -> Acquisitions:
         first_row=tuple(row for *_, row, _ in found),
         n_rows=lengths.pop(),
     )
+
+
+def frames_in_turn(workspace: Workspace, buffer: int, n_frames: int) -> tuple[int, ...]:
+    """Frames of a buffer (from 1) as they came: it is filled in circles, and lastFrame may lie anywhere.
+
+    What the samples' own file says counts, not that of the structures, which may be of another run.
+    """
+    resource = workspace.data.structure("Resource")
+    buffers = None if resource is None else resource.get("RcvBuffer")
+    last = number(buffers, "lastFrame", buffer - 1) or 0
+    return tuple((index + int(last)) % n_frames for index in range(n_frames))
 
 
 def sampling_of(workspace: Workspace, receive: int) -> Sampling:

@@ -5,11 +5,17 @@ first sample. scan/initial_times are from the first element's firing to the firs
 leaves later, by scan/t_peak where the file has it; where it has not, the description's time_offset (-t_peak) must say
 so. Transmissions may begin to record at different times: they are brought to one.
 
-Layout: documentation of tue-bmd/zea, "Data" (2025).
+Since version 0.1 data and scan are in tracks/track_0 and so on, the array's geometry is in probe, and samples are
+compressed with Blosc, which needs the package hdf5plugin.
+
+Layout: documentation of tue-bmd/zea, "Data" (2025), and files that its version 0.1.8 writes.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +33,50 @@ from ulmpipe.io.recordings.description import Description, ScanFacts
 from ulmpipe.io.recordings.geometry import linear_array, plane_wave_angle
 from ulmpipe.io.recordings.recording import Source
 
-OPTIONS = ()
+OPTIONS = ("track",)
 ANGLE_TOLERANCE = 3e-3  # rad, between polar_angles and the delays
 
 
 def recognise(file: Any) -> bool:
     """Whether an open HDF5 file is one."""
-    return "data/raw_data" in file and "scan" in file
+    return bool(_tracks(file))
 
 
 def open_file(path: Path, description: Description) -> Source:
     """What a file says, and how to read its frames.
 
+    Description, beside the facts: `track`, which of several tracks, track_0 and so on or its label.
+
     Raises
     ------
     InputError
-        A dataset that is missing or of the wrong shape, waves that are not plane, an array that is not linear.
+        A dataset that is missing or of the wrong shape, waves that are not plane, an array that is not linear; samples
+        compressed with a filter that is not installed.
     """
     import h5py
 
-    with h5py.File(path, "r") as file:
-        if not recognise(file):
-            raise InputError(f"{path}: data/raw_data or scan is missing, expected the layout of zea")
-        shape = file["data/raw_data"].shape
+    with h5py.File(path, "r") as opened:
+        track = _track(path, opened, description)
+        raw = track["data/raw_data"]
+        name, shape = raw.name, raw.shape
+        _check_filters(path, raw)
+        groups = [track["scan"], *([opened["probe"]] if "probe" in opened else [])]
         if len(shape) != 5 or shape[4] not in (1, 2):
             raise InputError(
                 f"{path}: data/raw_data of shape {shape}, expected (frame, transmit, sample, element, 1 or 2)"
             )
         n_frames, n_waves, n_samples, n_elements, n_channels = (int(length) for length in shape)
-        rate = _need(path, file, "sampling_frequency", "Hz")
-        speed = _need(path, file, "sound_speed", "m/s")
-        carrier = _carrier(path, file, description, fixed=n_channels == 2)
-        positions = _array(file, "probe_geometry")
+        rate = _need(path, groups, "sampling_frequency", "Hz")
+        speed = _need(path, groups, "sound_speed", "m/s")
+        carrier = _carrier(path, groups, description, fixed=n_channels == 2)
+        positions = _array(groups, "probe_geometry")
         if positions is None:
             raise InputError(f"{path}: scan/probe_geometry is missing, expected (element, 3), m")
         order, pitch = linear_array(positions, f"{path}: scan/probe_geometry")
-        angles = _angles(path, file, n_waves, positions[:, 0], speed)
-        begin = _per_wave(path, file, "initial_times", n_waves)
-        peak = _peak(path, file, n_waves)
-        between = _array(file, "time_to_next_transmit")
+        angles = _angles(path, groups, n_waves, positions[:, 0], speed)
+        begin = _per_wave(path, groups, "initial_times", n_waves)
+        peak = _peak(path, groups, n_waves)
+        between = _array(groups, "time_to_next_transmit")
     if len(order) != n_elements:
         raise InputError(f"{path}: scan/probe_geometry has {len(order)} rows, expected {n_elements} elements")
     start_times = begin - peak + description.time_offset
@@ -75,7 +86,7 @@ def open_file(path: Path, description: Description) -> Source:
 
     def read(start: int, stop: int) -> NDArray[np.complex64]:
         with h5py.File(path, "r") as again:
-            stored = again["data/raw_data"][start:stop]
+            stored = again[name][start:stop]
         samples = stored.swapaxes(2, 3)[:, :, order]
         complex_ones = n_channels == 2
         return waves_to_baseband(
@@ -100,57 +111,113 @@ def open_file(path: Path, description: Description) -> Source:
             speed_of_sound=speed,
             n_elements=n_elements,
             pitch=pitch,
-            frame_rate=None
-            if between is None or not between.any()
-            else float(1 / between.sum(axis=-1).mean()),
+            frame_rate=_frame_rate(between, n_waves),
         ),
     )
 
 
-def _array(file: Any, name: str) -> NDArray[np.float64] | None:
+# ---------------------------------------------------------------- tracks
+def _tracks(file: Any) -> dict[str, Any]:
+    """Groups that have raw data and a scan; files without tracks are one."""
+    groups = {"": file, **file.get("tracks", {})}
+    return {name: group for name, group in groups.items() if "data/raw_data" in group and "scan" in group}
+
+
+def _track(path: Path, file: Any, description: Description) -> Any:
+    tracks = _tracks(file)
+    if not tracks:
+        raise InputError(f"{path}: data/raw_data or scan is missing, expected the layout of zea")
+    asked = description.options.get("track")
+    if asked is None and len(tracks) == 1:
+        return next(iter(tracks.values()))
+    for name, track in tracks.items():
+        if asked is not None and asked in (name, _label(track)):
+            return track
+    found = ", ".join(
+        name if _label(track) is None else f"{name} ({_label(track)})" for name, track in tracks.items()
+    )
+    raise InputError(
+        f"{path}: {len(tracks)} tracks with raw data, expected the description's track to be one of {found}"
+    )
+
+
+def _label(track: Any) -> str | None:
+    item = track.get("label")
+    return None if item is None else item.asstr()[()]
+
+
+def _check_filters(path: Path, dataset: Any) -> None:
+    """Refuse samples that cannot be decompressed here; the package hdf5plugin, if installed, brings zea's filters."""
+    from h5py import h5z
+
+    plan = dataset.id.get_create_plist()
+    for code in [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]:
+        if not h5z.filter_avail(code):
+            with suppress(ModuleNotFoundError):
+                importlib.import_module("hdf5plugin")
+        if not h5z.filter_avail(code):
+            raise InputError(
+                f"{path}: {dataset.name} is compressed with the HDF5 filter {code} that is not installed, expected the "
+                "package hdf5plugin (pip install hdf5plugin)"
+            )
+
+
+# ---------------------------------------------------------------- fields
+def _array(groups: Sequence[Any], name: str) -> NDArray[np.float64] | None:
     """A dataset of scan, or of probe, where newer files have the array."""
-    for group in ("scan", "probe"):
-        item = file.get(f"{group}/{name}")
+    for group in groups:
+        item = group.get(name)
         if item is not None and item.size:
             return np.asarray(item[()], dtype=np.float64)
     return None
 
 
-def _need(path: Path, file: Any, name: str, unit: str) -> float:
-    value = _array(file, name)
+def _frame_rate(between: NDArray[np.float64] | None, n_waves: int) -> float | None:
+    """Of the times to the next transmission; after the very last one it may be missing, or 0."""
+    if between is None:
+        return None
+    known = between.ravel() if between.flat[-1] else between.ravel()[:-1]
+    frames_begin = np.concatenate([[0.0], np.cumsum(known)])[::n_waves]
+    return float(1 / np.diff(frames_begin).mean()) if frames_begin[-1] > 0 else None
+
+
+def _need(path: Path, groups: Sequence[Any], name: str, unit: str) -> float:
+    value = _array(groups, name)
     if value is None:
         raise InputError(f"{path}: scan/{name} is missing, expected {unit}")
     return float(np.ravel(value)[0])
 
 
-def _carrier(path: Path, file: Any, description: Description, *, fixed: bool) -> float:
+def _carrier(path: Path, groups: Sequence[Any], description: Description, *, fixed: bool) -> float:
     described = description.facts.demodulation_frequency
     if not fixed and described is not None:
         return described  # samples without a carrier can be given any
-    stored = _array(file, "demodulation_frequency")
-    return float(np.ravel(stored)[0]) if stored is not None else _need(path, file, "center_frequency", "Hz")
+    stored = _array(groups, "demodulation_frequency")
+    return float(np.ravel(stored)[0]) if stored is not None else _need(path, groups, "center_frequency", "Hz")
 
 
-def _per_wave(path: Path, file: Any, name: str, n_waves: int) -> NDArray[np.float64]:
-    values = _array(file, name)
+def _per_wave(path: Path, groups: Sequence[Any], name: str, n_waves: int) -> NDArray[np.float64]:
+    values = _array(groups, name)
     if values is None or values.size not in (1, n_waves):
         found = "missing" if values is None else f"{values.size} values"
         raise InputError(f"{path}: scan/{name} is {found}, expected one for each of {n_waves} transmissions")
     return np.broadcast_to(values.ravel(), (n_waves,)).copy()
 
 
-def _peak(path: Path, file: Any, n_waves: int) -> NDArray[np.float64]:
+def _peak(path: Path, groups: Sequence[Any], n_waves: int) -> NDArray[np.float64]:
     """From the beginning of each pulse to its centre, s; 0 where the file does not say."""
-    peaks, which = _array(file, "t_peak"), _array(file, "tx_waveform_indices")
+    peaks, which = _array(groups, "t_peak"), _array(groups, "tx_waveform_indices")
     if peaks is None:
         return np.zeros(n_waves)
     if which is not None and peaks.size > 1:
         return peaks.ravel()[which.astype(int)]
-    return _per_wave(path, file, "t_peak", n_waves)
+    return _per_wave(path, groups, "t_peak", n_waves)
 
 
-def _angles(path: Path, file: Any, n_waves: int, x: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
-    delays, stored = _array(file, "t0_delays"), _array(file, "polar_angles")
+def _angles(
+    path: Path, groups: Sequence[Any], n_waves: int, x: NDArray[np.float64], speed: float
+) -> NDArray[np.float64]:
+    delays, stored = _array(groups, "t0_delays"), _array(groups, "polar_angles")
     if delays is not None and delays.shape == (n_waves, len(x)):
         by_delay = np.array(
             [
@@ -165,4 +232,4 @@ def _angles(path: Path, file: Any, n_waves: int, x: NDArray[np.float64], speed: 
                 f"{path}: scan/polar_angles is {stored.ravel().tolist()} rad, expected {by_delay.tolist()} as "
                 "scan/t0_delays has it"
             )
-    return _per_wave(path, file, "polar_angles", n_waves)
+    return _per_wave(path, groups, "polar_angles", n_waves)
