@@ -102,8 +102,18 @@ def test_maps_count_the_tracks_where_they_are(finished: Path) -> None:
     assert (np.hypot(maps["velocity_z"][0], maps["velocity_x"][0]) <= maps["speed"][0] * 1.0001)[
         density > 0
     ].all()
-    for kind in ("density", "speed", "direction"):
+    for kind in ("density", "speed", "direction", "flux"):
         assert (finished / f"maps/20MB_{kind}.png").stat().st_size > 10_000
+
+
+def test_flux_is_the_net_number_of_tracks_over_the_recorded_time(finished: Path) -> None:
+    maps = open_store(finished / "maps/20MB.zarr", "downward", "upward", "flux")
+    duration = 2 * 16 / 1000.0  # two blocks of 16 frames; the second between them is a pause
+    assert maps.attrs["duration"] == pytest.approx(duration)
+    assert maps["flux"].attrs["units"] == "1/s"
+    net = maps["downward"][0] - maps["upward"][0]
+    assert net.any()
+    np.testing.assert_allclose(maps["flux"][0], net / duration, rtol=1e-6)
 
 
 def test_measures_are_numbers_or_say_why_not(finished: Path) -> None:

@@ -1,4 +1,4 @@
-# 13, 14. The expert's bubbles as tracks, maps of their speed and direction, and measures; only if asked for.
+# 13, 14. The expert's bubbles as tracks, maps of their speed, direction and flux, and measures; only if asked for.
 
 
 rule track:
@@ -84,6 +84,12 @@ rule track_maps:
             category="Tracks",
             labels={"acquisition": "{acquisition}, direction"},
         ),
+        flux=report(
+            f"{results}/maps/{{acquisition}}_flux.png",
+            caption="../report/track_maps.rst",
+            category="Tracks",
+            labels={"acquisition": "{acquisition}, flux"},
+        ),
     params:
         parameters=lambda wildcards: given("track_maps", "track_maps", "figure", name=wildcards.acquisition),
     log:
@@ -99,7 +105,7 @@ rule track_maps:
     shell:
         "python -m ulmpipe track_maps --parameters {params.parameters:q} --threads {threads}"
         " --tracks {input.tracks} --correlation {input.correlation} --maps {output.maps} --density {output.density}"
-        " --speed {output.speed} --direction {output.direction} 2>&1 | tee {log}"
+        " --speed {output.speed} --direction {output.direction} --flux {output.flux} 2>&1 | tee {log}"
 
 
 rule measure:
