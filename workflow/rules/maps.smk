@@ -139,6 +139,12 @@ rule measure:
             category="Measures",
             labels={"acquisition": "{acquisition}, widths"},
         ),
+        local=report(
+            f"{results}/measures/{{acquisition}}_local.png",
+            caption="../report/local_resolution.rst",
+            category="Measures",
+            labels={"acquisition": "{acquisition}, local resolution"},
+        ),
     params:
         parameters=lambda wildcards: given(
             "measure",
@@ -164,7 +170,7 @@ rule measure:
         " --angiogram {input.angiogram} --network {input.network} --expert {input.expert} --tracks {input.tracks}"
         " --maps {input.maps} --shifts {input.shifts} --operating-points {input.operating_points}"
         " --measures {output.measures} --resolution {output.resolution} --saturation {output.saturation}"
-        " --widths {output.widths} 2>&1 | tee {log}"
+        " --widths {output.widths} --local {output.local} 2>&1 | tee {log}"
 
 
 rule microscopy:
