@@ -35,7 +35,6 @@ from ulmpipe.figures.canvas import (
     legend_beside,
     millimetre_extent,
     millimetre_ticks,
-    scale_bar,
 )
 
 if TYPE_CHECKING:
@@ -294,7 +293,7 @@ def local_resolution_figure(
         raise InputError(f"extent: {extent}, expected x left < right and z top < bottom in metres")
     sizes = [panel.local.size[_SHOWN] for panel in panels.values() if panel.local is not None]
     norm, colors = _size_norm(sizes), _size_colors()
-    left, right, bottom, top, gap = 0.8, 1.1, 0.75, 0.95, 0.2  # inches
+    left, right, bottom, top, gap = 0.8, 1.0 if sizes else 0.05, 0.75, 1.15, 0.2  # inches
     panel_height = panel_width * height / width
     page = (left + len(panels) * (panel_width + gap) + right, bottom + panel_height + top)
     figure = dark_figure(*page, dpi)
@@ -302,12 +301,7 @@ def local_resolution_figure(
     for number, (name, panel) in enumerate(panels.items()):
         place = (left + number * (panel_width + gap)) / page[0]
         axes = figure.add_axes((place, level, panel_width / page[0], tall))
-        axes.imshow(
-            _colored(panel, norm, colors),
-            extent=millimetre_extent(extent),
-            aspect="auto",
-            interpolation="nearest",
-        )
+        axes.imshow(_colored(panel, norm, colors), extent=millimetre_extent(extent), aspect="auto")
         dress(axes, name)
         millimetre_ticks(axes, extent)
         axes.set_xlabel("lateral (mm)", fontsize=12, color=TEXT)
@@ -315,14 +309,15 @@ def local_resolution_figure(
             _outline(axes, region, edges, panel.regions.get(region))
         if number == 0:
             axes.set_ylabel("depth (mm)", fontsize=12, color=TEXT)
-            scale_bar(axes, extent)
         else:
             axes.tick_params(labelleft=False)
-        axes.set_xlim(1e3 * extent[0], 1e3 * extent[1])
-        axes.set_ylim(1e3 * extent[3], 1e3 * extent[2])
-    place = (left + len(panels) * (panel_width + gap) - 0.05) / page[0]
-    _size_bar(figure, (place, level, 0.16 / page[0], tall), norm, colors)
-    figure.text(0.5, 1 - 0.25 / page[1], title, ha="center", va="top", fontsize=15, color=TEXT)
+    if sizes:
+        place = (left + len(panels) * (panel_width + gap) - 0.05) / page[0]
+        _size_bar(figure, (place, level, 0.16 / page[0], tall), norm, colors)
+    figure.text(0.5, 1 - 0.22 / page[1], title, ha="center", va="top", fontsize=15, color=TEXT)
+    note = "Fourier ring correlation at ½ bit"
+    note += "; grey: too few tracks, or halves that share nothing" if sizes else ""
+    figure.text(0.5, 1 - 0.52 / page[1], note, ha="center", va="top", fontsize=10, color=FAINT)
     return figure
 
 
@@ -363,7 +358,7 @@ def _colored(panel: LocalPanel, norm: Normalize, colors: Colormap) -> NDArray[np
 
 
 def _outline(axes: Axes, name: str, edges: Extent, size: float | None) -> None:
-    """A region's rectangle, its name and its resolution above it."""
+    """A region's rectangle, and in it its name and its resolution."""
     from matplotlib.patches import Rectangle
 
     left, right, top, bottom = (1e3 * edge for edge in edges)
@@ -372,12 +367,12 @@ def _outline(axes: Axes, name: str, edges: Extent, size: float | None) -> None:
     )
     said = "none" if size is None or not np.isfinite(size) else f"{1e6 * size:.0f} µm"
     axes.text(
-        left,
-        top,
+        left + 0.02 * (right - left),
+        top + 0.02 * (bottom - top),
         f"{name}: {said}",
         color=TEXT,
         fontsize=10,
-        va="bottom",
+        va="top",
         bbox={"boxstyle": "square,pad=0.15", "facecolor": "#000000", "edgecolor": "none", "alpha": 0.65},
     )
 
@@ -394,7 +389,7 @@ def _size_bar(
     ticks = [tick for tick in ticks if least <= tick <= most]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
-    bar.set_label("resolution at ½ bit (µm)", fontsize=12, color=TEXT)
+    bar.set_label("resolution (µm)", fontsize=12, color=TEXT)
     axes.tick_params(colors=FAINT, labelsize=11)
     for spine in axes.spines.values():
         spine.set_color(FRAME)

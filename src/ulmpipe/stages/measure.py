@@ -191,7 +191,7 @@ def run(
         local_resolution_figure,
         extent=extent_of(density),
         regions=wanted["regions"],
-        title=f"{name}: resolution",
+        title=f"{name}: local resolution",
     )
     for path, draw, content in (
         (
