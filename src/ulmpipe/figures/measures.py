@@ -369,7 +369,7 @@ def _outline(axes: Axes, name: str, edges: Extent, size: float | None) -> None:
     axes.text(
         left + 0.02 * (right - left),
         top + 0.02 * (bottom - top),
-        f"{name}: {said}",
+        f"{name}\n{said}",
         color=TEXT,
         fontsize=10,
         va="top",
