@@ -153,6 +153,21 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
             "mine.yaml: bubbles.largest_radius: 5e-07 m: expected more than the median_radius, 9.4e-07 m, or null",
         ),
         ("noise: {band: pink}", "mine.yaml: noise.band: 'pink': expected 'sampled' or 'probe'"),
+        (
+            "measures: {regions: {cortex: [1.0e-3, 0.0, 7.0e-3, 8.0e-3]}}",
+            "mine.yaml: measures.regions.cortex: [0.001, 0.0, 0.007, 0.008]: expected x left < right and "
+            "z top < bottom",
+        ),
+        (
+            "measures: {regions: {cortex: [0.0, 1.0e-3, 7.95e-3, 8.0e-3]}}",
+            "mine.yaml: measures.regions.cortex: 5e-05 m wide, expected at least 32 fine pixels (0.0001 m) for the "
+            "Fourier ring correlation",
+        ),
+        (
+            "{track_maps: {pixel: 10.0e-6}, measures: {tile: 0.3e-3}}",
+            "mine.yaml: measures.tile: 0.0003 m wide, expected at least 32 fine pixels (0.00032 m) for the Fourier "
+            "ring correlation",
+        ),
         ("- a list", "mine.yaml: ['a list']: expected sections, as in config/config.yaml"),
     ],
     ids=lambda text: text.split(":")[0] if text.startswith("mine") else None,

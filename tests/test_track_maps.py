@@ -53,7 +53,7 @@ def test_a_horizontal_track_is_one_row_of_ones_at_its_speed():
     np.testing.assert_array_equal(np.isnan(maps.direction), expected == 0)
     np.testing.assert_allclose(maps.speed[4, 1:6], 2.25 * STEP * RATE, rtol=1e-6)
     np.testing.assert_allclose(maps.direction[4, 1:6], 0, atol=1e-7)
-    assert not maps.flux.any()
+    assert not maps.flux(1.0).any()
 
 
 @pytest.mark.parametrize("degrees", [-171, -90, -33, 20, 45, 90, 117, 180])
@@ -69,7 +69,7 @@ def test_a_slanted_track_has_its_angle_and_speed_in_every_pixel_of_it(degrees):
     np.testing.assert_allclose(np.exp(1j * maps.direction[crossed]), np.exp(1j * angle), atol=2e-4)
     np.testing.assert_allclose(maps.speed[crossed], 1.2 * STEP * RATE, rtol=2e-4)
     if abs(np.sin(angle)) > 0.1:
-        np.testing.assert_array_equal(maps.flux[crossed], np.sign(np.sin(angle)))
+        np.testing.assert_array_equal(maps.flux(1.0)[crossed], np.sign(np.sin(angle)))
 
 
 def test_a_line_through_corners_touches_the_diagonal_alone():
@@ -107,9 +107,23 @@ def test_opposite_tracks_cancel_in_the_flux_but_not_in_the_speed():
     down, up = [(1.5, 2.5), (7.5, 2.5)], [(7.5, 2.5), (1.5, 2.5)]
     maps = track_maps([table(down, up, down)], GRID)
     assert maps.density[4, 2] == 3
-    assert (maps.downward[4, 2], maps.upward[4, 2], maps.flux[4, 2]) == (2, 1, 1)
+    assert (maps.downward[4, 2], maps.upward[4, 2], maps.flux(1.0)[4, 2]) == (2, 1, 1)
     assert maps.speed[4, 2] == pytest.approx(6 * STEP * RATE, rel=1e-6)
     assert maps.velocity_z[4, 2] == pytest.approx(2 * STEP * RATE, rel=1e-6)
+
+
+def test_flux_is_bubbles_a_second_through_each_pixel_and_added_up_through_the_vessel():
+    down = [[(0.5, column), (11.5, column)] for column in (2.5, 2.5, 3.5, 4.5, 4.5)]
+    up = [[(11.5, column), (0.5, column)] for column in (4.5, 7.5)]
+    blocks = [table(*down[:2], *up), table(*down[2:])]
+    flux = track_maps(blocks, GRID).flux(2.0)
+    row = [0, 0, 1.0, 0.5, 0.5, 0, 0, -0.5, 0]
+    np.testing.assert_array_equal(flux, np.broadcast_to(row, GRID.shape))
+    assert flux[6, 2:5].sum() == (5 - 1) / 2.0
+    assert flux.dtype == np.float32
+    for duration in (0.0, np.nan):
+        with pytest.raises(InputError, match="duration"):
+            track_maps(blocks, GRID).flux(duration)
 
 
 def test_a_bend_does_not_slow_a_bubble():

@@ -102,10 +102,25 @@ class TrackMaps:
         still = (self.velocity_z == 0) & (self.velocity_x == 0)
         return np.where(still, np.float32(np.nan), np.arctan2(self.velocity_z, self.velocity_x))
 
-    @property
-    def flux(self) -> NDArray[np.int32]:
-        """Downward less upward tracks: positive where most go down."""
-        return self.downward - self.upward
+    def flux(self, duration: float) -> NDArray[np.float32]:
+        """Downward less upward tracks per second: positive where most go down, 0 where as many go either way.
+
+        Added up over the pixels of a row across an upright vessel, it is how many bubbles a second went down it.
+
+        Parameters
+        ----------
+        duration
+            How long was recorded, pauses between blocks left out (s).
+
+        Raises
+        ------
+        InputError
+            The duration is not positive.
+
+        """
+        if not duration > 0:
+            raise InputError(f"duration: {duration} s, expected a positive time")
+        return np.asarray((self.downward - self.upward) / duration, dtype=np.float32)
 
 
 def track_maps(blocks: Iterable[NDArray[np.void]], grid: FineGrid, *, minimum_points: int = 2) -> TrackMaps:

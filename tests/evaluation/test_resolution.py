@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -12,14 +14,15 @@ from ulmpipe.evaluation.resolution import (
     ONE_SEVENTH,
     RingCorrelation,
     block_halves,
+    cut_tiles,
     half_bit_threshold,
     independent_pixels,
     local_resolution,
     region_slices,
     resolution_at,
     ring_correlation,
+    ring_correlations,
     smooth_rings,
-    split_tracks,
     summarise_resolution,
     track_halves,
 )
@@ -149,24 +152,55 @@ def test_smoothing_keeps_a_straight_line_and_averages_noise():
         smooth_rings(line, 2)
 
 
+def columns(blocks):
+    """(1, 500) whether a localization with this x is drawn."""
+    return np.bincount(np.concatenate([block["x"] for block in blocks]).astype(int), minlength=500)[None]
+
+
 def test_tracks_are_split_whole_into_equal_halves():
     rng = np.random.default_rng(6)
-    tracks = np.zeros(500, POINT)
-    tracks["track"] = rng.integers(-1, 41, 500)
-    tracks["x"] = np.arange(500)
-    first, second = split_tracks(tracks, rng)
-    ours, theirs = set(first["track"].tolist()), set(second["track"].tolist())
-    assert not ours & theirs
-    assert ours | theirs == set(range(41))
-    assert abs(len(ours) - len(theirs)) == 1
-    together = np.sort(np.concatenate([first["x"], second["x"]]))
-    np.testing.assert_array_equal(together, tracks["x"][tracks["track"] >= 0])
-    again, _ = split_tracks(tracks, rng)
-    assert set(again["track"].tolist()) != ours
-    with pytest.raises(InputError, match="track"):
-        split_tracks(np.zeros(3, np.dtype([("x", float)])), rng)
+    together = np.zeros(500, POINT)
+    together["track"] = np.sort(rng.permutation(500) % 41)
+    together["x"] = np.arange(500)
+    # a block numbers its tracks from 1, with gaps
+    first_block, second_block = together[together["track"] < 18], together[together["track"] >= 18].copy()
+    second_block["track"] = 1 + 3 * (second_block["track"] - 18)
+    blocks = [first_block, second_block[:0], second_block]
+    halves = list(track_halves(lambda: iter(blocks), columns, n_splits=5, rng=np.random.default_rng(3)))
+    for first, second in halves:
+        np.testing.assert_array_equal(first + second, 1)
+        ours, theirs = (set(together["track"][half[0] == 1].tolist()) for half in (first, second))
+        assert not ours & theirs
+        assert ours | theirs == set(range(41))
+        assert abs(len(ours) - len(theirs)) == 1
+    assert len({first.tobytes() for first, _ in halves}) == 5
+    # how tracks are spread over blocks is all the same
+    again = track_halves(lambda: [together], columns, n_splits=5, rng=np.random.default_rng(3))
+    for one, other in zip(halves, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match="named track"):
+        next(track_halves(lambda: [np.zeros(3, np.dtype([("x", float)]))], columns, n_splits=1, rng=rng))
     with pytest.raises(InputError, match="at least 2"):
-        split_tracks(tracks[tracks["track"] == 3], rng)
+        next(track_halves(lambda: [together[:1]], columns, n_splits=1, rng=rng))
+
+
+def test_no_two_blocks_of_tracks_are_held_together():
+    alive = []
+
+    def blocks():
+        for _ in range(20):
+            assert sum(one() is not None for one in alive) <= 2  # the one that is drawn, and its half
+            block = np.zeros(40, POINT)
+            block["track"] = np.arange(40)
+            alive.append(weakref.ref(block))
+            yield block
+            del block
+
+    def render(parts):
+        return np.array([[sum(len(part) for part in parts)]])
+
+    ((first, second),) = track_halves(blocks, render, n_splits=1, rng=np.random.default_rng(0))
+    assert (first[0, 0], second[0, 0]) == (400, 400)
 
 
 @pytest.mark.parametrize("sigma", [2.0, 4.0])
@@ -185,14 +219,17 @@ def test_localizations_scattered_about_their_places_correlate_as_their_scatter_l
     def render(points):
         return np.histogram2d(points["z"], points["x"], bins=side, range=[(0, side)] * 2)[0]
 
-    halves = [next(track_halves(localizations(), render, n_splits=1, rng=rng)) for _ in range(20)]
+    def pairs_of(points, n_splits):
+        return track_halves(lambda: [points], lambda parts: render(*parts), n_splits=n_splits, rng=rng)
+
+    halves = [next(pairs_of(localizations(), 1)) for _ in range(20)]
     curves = ring_correlation(halves, 1.0)
     pairs = (n_each - 1) / 2 * np.exp(-4 * np.pi**2 * sigma**2 * curves.frequency**2)
     np.testing.assert_allclose(curves.correlation.mean(axis=0)[3:], (pairs / (1 + pairs))[3:], atol=0.08)
     # 1/7 where there are 1/6 as many shared pairs as lone localizations
     crossing = np.sqrt(np.log(6 * (n_each - 1) / 2)) / (2 * np.pi * sigma)
     assert 1 / resolution_at(curves, "one_seventh").size == pytest.approx(crossing, rel=0.06)
-    same = ring_correlation(track_halves(localizations(), render, n_splits=6, rng=rng), 1.0, smoothing=3)
+    same = ring_correlation(pairs_of(localizations(), 6), 1.0, smoothing=3)
     found = resolution_at(same, "one_seventh")
     assert len(set(found.each)) == 6
     assert found.spread < 0.1 * found.size
@@ -201,7 +238,8 @@ def test_localizations_scattered_about_their_places_correlate_as_their_scatter_l
 def test_blocks_are_split_into_halves_that_add_up():
     rng = np.random.default_rng(8)
     maps = rng.random((9, 6, 5)) < 0.4
-    halves = block_halves(iter(maps), 9, n_splits=4, rng=rng)
+    halves = list(block_halves(iter(maps), 9, n_splits=4, rng=rng))
+    assert len(halves) == 4
     for first, second in halves:
         np.testing.assert_array_equal(first + second, maps.sum(axis=0))
     # a map of its own pixel for each block tells which half each went to
@@ -216,23 +254,57 @@ def test_blocks_are_split_into_halves_that_add_up():
         block_halves(maps[:1], 1, n_splits=1, rng=rng)
 
 
-def test_each_part_of_the_field_has_its_own_resolution():
+def test_each_half_of_the_field_has_the_resolution_of_its_own_scatter():
+    """As above: 1/7 where there are 1/6 as many shared pairs as lone localizations, by the scatter of each half."""
     rng = np.random.default_rng(9)
-    sharp = gaussian_filter(rng.normal(size=(64, 128)), 1.5, mode="wrap")
-    blurred = gaussian_filter(rng.normal(size=(64, 128)), 4.0, mode="wrap")
-    image = np.where(np.arange(128) < 64, sharp / sharp.std(), blurred / blurred.std())
-    pairs = [tuple(copy / 5 for copy in noisy_copies(rng, 5 * image)) for _ in range(3)]
-    for pair in pairs:
-        pair[1][:, 96:] = 0
-    tiles = local_resolution(pairs, PIXEL, side=64, step=32)
-    np.testing.assert_array_equal(tiles.z, [31.5])
-    np.testing.assert_array_equal(tiles.x, [31.5, 63.5, 95.5])
-    left = ring_correlation(pairs, PIXEL, region=(slice(None), slice(0, 64)))
-    assert tiles.size[0, 0] == resolution_at(left).size
-    assert tiles.size[0, 2] > 1.5 * tiles.size[0, 0]
-    assert np.isnan(local_resolution(pairs, PIXEL, side=32).size[0, 3])
-    with pytest.raises(InputError, match="tiles"):
-        local_resolution(pairs, PIXEL, side=65)
+    side, n_places, n_each = 128, 300, 40
+
+    def block(left, sigma):
+        places = np.repeat(rng.uniform(0, side, (n_places, 2)), n_each, axis=0)
+        points = np.zeros(len(places), POINT)
+        points["track"] = np.arange(len(points))
+        # what is scattered beyond its half comes in again at the other side of it
+        z, x = ((places + sigma * rng.normal(size=places.shape)) % side).T
+        points["z"], points["x"] = z, left + x
+        return points
+
+    def render(parts):
+        size, field = (side, 3 * side), ((0, side), (0, 3 * side))  # the last third stays empty
+        return sum(np.histogram2d(part["z"], part["x"], bins=size, range=field)[0] for part in parts)
+
+    tiles = cut_tiles((side, 3 * side), side=side, step=side)
+    halves = []
+    for _ in range(10):
+        blocks = [block(0, 2.0), block(side, 4.0)]
+        halves += track_halves(lambda blocks=blocks: blocks, render, n_splits=1, rng=rng)
+    curves = ring_correlations(halves, PIXEL, tiles.regions)
+    found = local_resolution(render(blocks), tiles, curves, least_tracks=1)
+    crossing = np.sqrt(np.log(6 * (n_each - 1) / 2)) / (2 * np.pi * np.array([2.0, 4.0]))
+    np.testing.assert_allclose(found.size["one_seventh"][0, :2], PIXEL / crossing, rtol=0.06)
+    assert found.size["half_bit"][0, 1] > 1.6 * found.size["half_bit"][0, 0]
+    np.testing.assert_array_equal(found.tracks, [[n_places * n_each / side] * 2 + [0]])
+    assert np.isnan(found.size["half_bit"][0, 2])
+    # none where more tracks are asked for than there are; infinite where none are and nothing is shared
+    most = local_resolution(render(blocks), tiles, curves, least_tracks=n_places * n_each / side + 1)
+    assert np.isnan(most.size["one_seventh"]).all()
+    assert np.isinf(local_resolution(render(blocks), tiles, curves).size["half_bit"][0, 2])
+    for curve, region in zip(curves, tiles.regions, strict=True):
+        alone = ring_correlation(halves, PIXEL, region=region)
+        np.testing.assert_array_equal(curve.correlation, alone.correlation)
+
+
+def test_tiles_lie_in_the_middle_and_are_taken_row_after_row():
+    tiles = cut_tiles((100, 135), side=64, step=32)
+    assert tiles.top.tolist() == [2, 34]
+    assert tiles.left.tolist() == [3, 35, 67]
+    assert tiles.shape == (2, 3)
+    image = np.arange(100)[:, None] + 1e3 * np.arange(135)
+    corners = [image[region][0, 0] for region in tiles.regions]
+    assert corners == [3002, 35002, 67002, 3034, 35034, 67034]
+    assert {image[region].shape for region in tiles.regions} == {(64, 64)}
+    for side, step in ((101, 10), (31, 10), (64, 0)):
+        with pytest.raises(InputError, match="tiles of"):
+            cut_tiles((100, 135), side=side, step=step)
 
 
 def test_a_rectangle_is_the_pixels_whose_centres_it_holds():

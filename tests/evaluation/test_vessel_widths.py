@@ -13,6 +13,7 @@ from ulmpipe.evaluation.vessel_widths import (
     vessel_mask,
     vessel_widths,
     width_distribution,
+    widths_within,
 )
 
 PIXEL = 3.125e-6
@@ -154,6 +155,23 @@ def test_the_distribution_counts_metres_of_vessel_not_pixels():
     assert (found["sites"], found["left_out_junction"]) == (4, 3)
     empty = vessel_widths(np.zeros((20, 20)), np.zeros((20, 20), bool), PIXEL)
     assert width_distribution(empty)["median"] is None
+
+
+def test_each_side_of_an_image_has_the_widths_of_its_own_vessel():
+    x = np.mgrid[:80, :120][1].astype(float)
+    found = measure(100 * (gaussian_vessel(x - 30, 4.0) + gaussian_vessel(x - 90, 9.0)))
+    left = widths_within(found, (slice(0, 80), slice(0, 60)))
+    right = widths_within(found, (slice(0, 80), slice(60, 120)))
+    np.testing.assert_allclose(left.width, 4 * PIXEL, rtol=0.1)
+    np.testing.assert_allclose(right.width, 9 * PIXEL, rtol=0.1)
+    assert len(left.width) + len(right.width) == len(found.width)
+    assert min(len(left.width), len(right.width)) > 30
+    # first row in, last row out
+    some = widths_within(found, (slice(30, 40), slice(0, 60)))
+    assert some.position[:, 0].tolist() == list(range(30, 40))
+    assert some.length.sum() == pytest.approx(10 * PIXEL)
+    nothing = width_distribution(widths_within(found, (slice(0, 80), slice(50, 70))))
+    assert (nothing["sites"], nothing["median"]) == (0, None)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 34.0, 90.0, 200.0])

@@ -48,7 +48,8 @@ def figures(extent=EXTENT):
         "speed": speed_figure(speed, density, **record),
         "linear": speed_figure(speed, density, scale="linear", **record),
         "direction": direction_figure(direction, density, **record),
-        "flux": flux_figure(flux, **record),
+        "flux": flux_figure(flux / 8, duration=8.0, **record),
+        "strong flux": flux_figure(0.1 * flux, duration=300.0, compression="gamma", **record),
     }
 
 
@@ -176,12 +177,36 @@ def test_speed_has_the_colour_its_bar_gives_it():
 
 
 def test_flux_is_cold_upwards_and_warm_downwards_and_black_where_both_are_equal():
-    shown = picture(flux_figure(np.array([[-9, -1, 0, 1, 9]]), **RECORD))[0]
+    shown = picture(flux_figure(np.array([[-9, -1, 0, 1, 9]]) / 4, duration=4.0, **RECORD))[0]
     assert (shown[:2, 2] > shown[:2, 0]).all()
     assert (shown[3:, 0] > shown[3:, 2]).all()
     np.testing.assert_array_equal(shown[2], 0)
     brightness = shown.sum(axis=1)
     assert brightness[0] > brightness[1] > brightness[2] < brightness[3] < brightness[4]
+
+
+@pytest.mark.parametrize("compression", ["log", "gamma"])
+def test_a_lone_track_shows_its_way_beside_a_thousand(compression):
+    flux = np.array([[-1000, -30, -1, 0, 1, 30, 1000]]) / 20
+    figure = flux_figure(flux, duration=20.0, compression=compression, **RECORD)
+    shown = picture(figure)[0]
+    assert shown[2, 2] > 0.4 > shown[2, 0]  # blue
+    assert shown[4, 0] > 0.4 > shown[4, 2]  # red
+    bar = figure.axes[1]
+    (mesh,) = (mesh for mesh in bar.collections if isinstance(mesh, QuadMesh))
+    np.testing.assert_allclose(mesh.cmap(mesh.norm(flux[0]))[:, :3], shown)
+    np.testing.assert_allclose(mesh.norm.inverse(mesh.norm(flux)), flux, rtol=1e-9, atol=1e-12)
+
+
+def test_the_bar_of_the_flux_has_down_below_and_says_no_less_than_one_track():
+    figure = flux_figure(np.array([[-4, -1, 0, 1, 4]]) / 8, duration=8.0, **RECORD)
+    bar = figure.axes[1]
+    assert bar.get_ylim() == pytest.approx((0.5, -0.5))
+    said = {
+        text.get_text(): place for text, place in zip(bar.get_yticklabels(), bar.get_yticks(), strict=True)
+    }
+    assert set(said) == {"0", "0.12 ↓", "0.12 ↑", "0.2 ↓", "0.2 ↑", "0.5 ↓", "0.5 ↑"}
+    assert (said["0.5 ↓"], said["0.5 ↑"], said["0.12 ↓"]) == (0.5, -0.5, 0.125)
 
 
 def test_empty_maps_are_drawn_too():
@@ -192,7 +217,7 @@ def test_empty_maps_are_drawn_too():
         speed_figure(unknown, nothing, **RECORD),
         speed_figure(unknown, nothing, scale="linear", **RECORD),
         direction_figure(unknown, nothing, **RECORD),
-        flux_figure(nothing, **RECORD),
+        flux_figure(nothing, duration=1.0, **RECORD),
     ):
         texts(figure)
         assert np.ptp(np.asarray(picture(figure))) == 0
@@ -215,6 +240,8 @@ def test_wrong_input_is_refused():
         density_figure(density, compression="sqrt", **RECORD)
     with pytest.raises(InputError, match="gamma"):
         density_figure(density, compression="gamma", gamma=0, **RECORD)
+    with pytest.raises(InputError, match="duration"):
+        flux_figure(density, duration=0.0, **RECORD)
     for limits in ((1e-3, 1e-4), (0.0, 1e-3)):
         with pytest.raises(InputError, match="limits"):
             speed_figure(speed, density, limits=limits, **RECORD)

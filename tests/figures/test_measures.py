@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.text import Text
 
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.resolution import LocalResolution, RingCorrelation, half_bit_threshold, resolution_at
+from ulmpipe.evaluation.resolution import (
+    LocalResolution,
+    RingCorrelation,
+    cut_tiles,
+    half_bit_threshold,
+    resolution_at,
+)
 from ulmpipe.evaluation.saturation import Saturation
 from ulmpipe.evaluation.vessel_widths import Peaks, VesselWidths
 from ulmpipe.figures.measures import (
+    LocalPanel,
     line_profile_figure,
     local_resolution_figure,
     ring_correlation_figure,
@@ -146,22 +154,77 @@ def test_profiles_are_parts_of_their_maximum_and_name_the_gaps():
     assert "apart: 10.0, 10.0, 10.0, 10.0, … µm" in words
 
 
-def test_tiles_lie_where_they_are_in_the_field():
-    size = np.array([[10.0, np.inf, 20.0], [30.0, np.nan, 40.0]]) * UM
-    tiles = LocalResolution(size=size, z=np.array([15.5, 47.5]), x=np.array([15.5, 47.5, 79.5]))
-    pixel = 10 * UM
-    figure = local_resolution_figure(tiles, (-0.48e-3, 0.48e-3, 7e-3, 7.7e-3), pixel_size=pixel)
-    texts(figure)
-    image = figure.axes[0].get_images()[0]
-    np.testing.assert_allclose(
-        image.get_extent(), [-0.48, 0.48, 7.64, 7.0]
-    )  # mm; 0.06 mm below are not covered
+def local_panel():
+    """Two by three tiles of 32 pixels; all pixels of the image are vessel but those of the first tile's right half."""
+    tiles = cut_tiles((70, 96), side=32, step=32)
+    size = np.array([[10.0, np.inf, 20.0], [80.0, np.nan, 40.0]]) * UM
+    image = np.full((70, 96), 5)
+    image[3:35, 16:32] = 0
+    found = LocalResolution(tiles, np.full((2, 3), 99.0), {"half_bit": size, "one_seventh": size / 2})
+    return LocalPanel(image, found, {"mine": 33 * UM, "theirs": np.inf})
+
+
+def test_tiles_have_the_colour_of_their_resolution_where_they_lie():
+    field = (-0.48e-3, 0.48e-3, 7e-3, 7.7e-3)
+    regions = {"mine": (-0.4e-3, 0.0, 7.1e-3, 7.3e-3), "theirs": (0.1e-3, 0.3e-3, 7.4e-3, 7.6e-3)}
+    figure = local_resolution_figure({"network": local_panel()}, extent=field, regions=regions)
+    words = texts(figure)
+    assert "mine\n33 µm" in words
+    assert "theirs\nnone" in words
+    axes, bar = figure.axes
+    image = axes.get_images()[0]
+    np.testing.assert_allclose(image.get_extent(), [-0.48, 0.48, 7.7, 7.0])
     shown = image.get_array()
-    np.testing.assert_array_equal(np.ma.getmaskarray(shown), ~np.isfinite(size))
-    np.testing.assert_allclose(shown.compressed(), [10, 20, 30, 40])
+    (mesh,) = (mesh for mesh in bar.collections if isinstance(mesh, QuadMesh))
+
+    def color(size):
+        return mesh.cmap(mesh.norm(size))[:3]
+
+    # the tiles begin three pixels from the top: (70 − 64) / 2
+    for (row, column), size in {(5, 5): 10, (5, 70): 20, (40, 5): 80, (40, 70): 40}.items():
+        np.testing.assert_allclose(shown[row, column], color(size))
+    assert len({tuple(color(size)) for size in (10, 20, 40, 80)}) == 4
+    np.testing.assert_allclose(shown[5, 20], 0.22 * np.array(color(10)))  # no vessel
+    for row, column in ((5, 40), (40, 40), (1, 5), (68, 5)):  # no resolution, and no tile
+        np.testing.assert_allclose(shown[row, column], 0.6)
+    (mine, theirs) = axes.patches
+    assert mine.get_bbox().extents == pytest.approx([-0.4, 7.1, 0.0, 7.3])
+    assert theirs.get_bbox().extents == pytest.approx([0.1, 7.4, 0.3, 7.6])
+    ticks = [float(text.get_text()) for text in bar.get_yticklabels()]
+    assert ticks == [20, 30, 50, 70]
+
+
+def test_overlapping_tiles_are_shown_by_their_inner_part():
+    tiles = cut_tiles((64, 96), side=64, step=32)
+    size = np.array([[10.0, 40.0]]) * UM
+    found = LocalResolution(tiles, np.ones((1, 2)), {"half_bit": size, "one_seventh": size})
+    figure = local_resolution_figure({"a": LocalPanel(np.ones((64, 96)), found)}, extent=(0, 96e-5, 0, 64e-5))
+    shown = figure.axes[0].get_images()[0].get_array()
+    greys = np.isclose(shown, 0.6).all(axis=2)
+    assert not greys[16:48, 16:80].any()
+    assert greys.sum() == 64 * 96 - 32 * 64
+    assert (shown[20, 20] != shown[20, 60]).any()
+
+
+def test_regions_are_drawn_without_tiles():
+    panels = {
+        "network": LocalPanel(np.ones((40, 40)), regions={"a": 30 * UM}),
+        "tracks": LocalPanel(np.eye(40)),
+    }
+    figure = local_resolution_figure(
+        panels, extent=(0, 4e-4, 0, 4e-4), regions={"a": (1e-4, 3e-4, 1e-4, 3e-4)}
+    )
+    words = texts(figure)
+    assert "a\n30 µm" in words
+    assert "a\nnone" in words
+    assert len(figure.axes) == 2  # no bar of colours
 
 
 def test_nothing_to_draw_is_refused():
     for figure in (ring_correlation_figure, saturation_figure, width_figure, line_profile_figure):
         with pytest.raises(InputError, match="nothing to draw"):
             figure({})
+    with pytest.raises(InputError, match="nothing to draw"):
+        local_resolution_figure({}, extent=(0, 1, 0, 1))
+    with pytest.raises(InputError, match="extent"):
+        local_resolution_figure({"a": local_panel()}, extent=(0, 1, 1, 0))

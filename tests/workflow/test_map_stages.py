@@ -28,6 +28,15 @@ CHANGES = SMALL | {
     "track_maps": {"minimum_points": 4},
     "tissue": {"reflectivity_db": None},
     "noise": {"snr_db": None},
+    "measures": {
+        "regions": {
+            "all": [-1.0e-3, 1.0e-3, 7.5e-3, 8.5e-3],
+            "left": [-1.0e-3, 0.0, 7.5e-3, 8.5e-3],
+            "right": [0.0, 1.0e-3, 7.5e-3, 8.5e-3],
+        },
+        "tile": 0.5e-3,
+        "least_tracks": 0.2,
+    },
 }
 
 
@@ -102,8 +111,18 @@ def test_maps_count_the_tracks_where_they_are(finished: Path) -> None:
     assert (np.hypot(maps["velocity_z"][0], maps["velocity_x"][0]) <= maps["speed"][0] * 1.0001)[
         density > 0
     ].all()
-    for kind in ("density", "speed", "direction"):
+    for kind in ("density", "speed", "direction", "flux"):
         assert (finished / f"maps/20MB_{kind}.png").stat().st_size > 10_000
+
+
+def test_flux_is_the_net_number_of_tracks_over_the_recorded_time(finished: Path) -> None:
+    maps = open_store(finished / "maps/20MB.zarr", "downward", "upward", "flux")
+    duration = 2 * 16 / 1000.0  # two blocks of 16 frames; the second between them is a pause
+    assert maps.attrs["duration"] == pytest.approx(duration)
+    assert maps["flux"].attrs["units"] == "1/s"
+    net = maps["downward"][0] - maps["upward"][0]
+    assert net.any()
+    np.testing.assert_allclose(maps["flux"][0], net / duration, rtol=1e-6)
 
 
 def test_measures_are_numbers_or_say_why_not(finished: Path) -> None:
@@ -117,6 +136,65 @@ def test_measures_are_numbers_or_say_why_not(finished: Path) -> None:
     assert measures["resolution"].get("network") == measures["resolution"].get("expert")
     assert measures["widths"].get("network") == measures["widths"].get("expert")
     assert (finished / "measures/20MB_resolution.png").exists()
+
+
+def test_a_region_is_measured_as_the_field_is(finished: Path) -> None:
+    measures = json.loads((finished / "measures_20MB.json").read_text())
+    regions = measures["regions"]
+    assert regions["left"]["rectangle"] == [-1.0e-3, 0.0, 7.5e-3, 8.5e-3]
+    assert measures["widths"]["expert"]["sites"] > 0
+    for method in ("network", "expert", "tracks"):
+        assert regions["all"]["resolution"].get(method) == measures["resolution"].get(method)
+        widths = {name: each["widths"][method] for name, each in regions.items()}
+        # the field's count what was left out, too
+        assert widths["all"].items() <= measures["widths"][method].items()
+        assert widths["left"]["sites"] + widths["right"]["sites"] == widths["all"]["sites"]
+    assert regions["left"]["resolution"]["expert"] != regions["right"]["resolution"]["expert"]
+    assert "expected two of at least 3 values" in measures["left_out"]["saturation of expert in left"]
+
+
+def test_tiles_have_a_resolution_where_there_are_tracks_enough(finished: Path) -> None:
+    local = json.loads((finished / "measures_20MB.json").read_text())["local_resolution"]["expert"]
+    assert local["side"] == pytest.approx(0.5e-3)
+    # 2 × 1 mm from (-1, 7.5) mm: centres a quarter of a millimetre apart
+    np.testing.assert_allclose(local["x"], -0.75e-3 + 0.25e-3 * np.arange(7), atol=1e-9)
+    np.testing.assert_allclose(local["z"], 7.75e-3 + 0.25e-3 * np.arange(3), atol=1e-9)
+    counts = open_store(finished / "angio_20MB.zarr", "expert")["expert"][0]
+    tracks = [
+        [counts[top : top + 160, left : left + 160].sum() / 160 for left in 80 * np.arange(7)]
+        for top in 80 * np.arange(3)
+    ]
+    np.testing.assert_allclose(local["tracks"], tracks)
+    assert 5 < np.sum(np.array(tracks) < 0.2) < 15
+    for row, numbers in enumerate(local["half_bit"]):
+        assert all(size is None for size, n in zip(numbers, tracks[row], strict=True) if n < 0.2)
+    assert any(size is not None for row in local["one_seventh"] for size in row)
+    assert (finished / "measures/20MB_local.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("rectangle", "expected"),
+    [
+        ([0.5e-3, 1.2e-3, 7.6e-3, 8.4e-3], "within the field, [-0.001, 0.001, 0.0075, 0.0085]"),
+        ([0.0, 0.5e-3, 8.0e-3, 8.05e-3], "16 × 160 fine pixels, expected at least 32 a side"),
+    ],
+)
+def test_a_region_that_cannot_be_measured_ends_with_one_line(
+    finished: Path, rectangle: list[float], expected: str
+) -> None:
+    # the second one would end the run before it began: here the stage is called by itself
+    changes = CHANGES | {"measures": {"regions": {"cortex": [-0.5e-3, 0.5e-3, 7.6e-3, 8.4e-3]}}}
+    call = _words(commands(finished.parent, changes, ("results/measures_20MB.json",))["measure:20MB"])
+    place = call.index("--parameters") + 1
+    parameters = json.loads(call[place])
+    parameters["measures"]["regions"]["cortex"] = rectangle
+    call[place] = json.dumps(parameters)
+    before = (finished / "measures_20MB.json").read_bytes()
+    done = run_stages(finished.parent, [call])
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error in measure: measures.regions.cortex: ")
+    assert expected in done.stderr.splitlines()[-1]
+    assert (finished / "measures_20MB.json").read_bytes() == before
 
 
 def test_other_programs_find_the_image_to_scale(finished: Path) -> None:

@@ -1,4 +1,4 @@
-# 13, 14. The expert's bubbles as tracks, maps of their speed and direction, and measures; only if asked for.
+# 13, 14. The expert's bubbles as tracks, maps of their speed, direction and flux, and measures; only if asked for.
 
 
 rule track:
@@ -84,6 +84,12 @@ rule track_maps:
             category="Tracks",
             labels={"acquisition": "{acquisition}, direction"},
         ),
+        flux=report(
+            f"{results}/maps/{{acquisition}}_flux.png",
+            caption="../report/track_maps.rst",
+            category="Tracks",
+            labels={"acquisition": "{acquisition}, flux"},
+        ),
     params:
         parameters=lambda wildcards: given("track_maps", "track_maps", "figure", name=wildcards.acquisition),
     log:
@@ -99,7 +105,7 @@ rule track_maps:
     shell:
         "python -m ulmpipe track_maps --parameters {params.parameters:q} --threads {threads}"
         " --tracks {input.tracks} --correlation {input.correlation} --maps {output.maps} --density {output.density}"
-        " --speed {output.speed} --direction {output.direction} 2>&1 | tee {log}"
+        " --speed {output.speed} --direction {output.direction} --flux {output.flux} 2>&1 | tee {log}"
 
 
 rule measure:
@@ -133,6 +139,12 @@ rule measure:
             category="Measures",
             labels={"acquisition": "{acquisition}, widths"},
         ),
+        local=report(
+            f"{results}/measures/{{acquisition}}_local.png",
+            caption="../report/local_resolution.rst",
+            category="Measures",
+            labels={"acquisition": "{acquisition}, local resolution"},
+        ),
     params:
         parameters=lambda wildcards: given(
             "measure",
@@ -158,7 +170,7 @@ rule measure:
         " --angiogram {input.angiogram} --network {input.network} --expert {input.expert} --tracks {input.tracks}"
         " --maps {input.maps} --shifts {input.shifts} --operating-points {input.operating_points}"
         " --measures {output.measures} --resolution {output.resolution} --saturation {output.saturation}"
-        " --widths {output.widths} 2>&1 | tee {log}"
+        " --widths {output.widths} --local {output.local} 2>&1 | tee {log}"
 
 
 rule microscopy:

@@ -8,7 +8,7 @@ step.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import pi
+from math import inf, pi
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from ulmpipe.acoustics.named_probes import probe_figures, probe_names
 from ulmpipe.displacement import TISSUE_ERROR, count_states
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.resolution import LEAST_SIDE
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -627,6 +628,24 @@ class Measures(_Section):
     mask_smoothing: NotNegative = Field(
         description="standard deviation over which images are smoothed before vessels are found in them, fine pixels"
     )
+    regions: dict[Name, Annotated[list[Finite], Field(min_length=4, max_length=4)]] = Field(
+        description="measured apart, by a name of your choice: x of its left and right, z of its top and bottom, m"
+    )
+    tile: Positive | None = Field(
+        description="side of the tiles whose resolution is mapped, half overlapping, m; null: no such map"
+    )
+    least_tracks: NotNegative = Field(
+        description="a fine pixel wide and straight across a tile; one with fewer pixels of tracks has no resolution"
+    )
+
+    @model_validator(mode="after")
+    def _regions_ascend(self) -> Self:
+        for name, (left, right, top, bottom) in self.regions.items():
+            if not (left < right and top < bottom):
+                raise ValueError(
+                    f"regions.{name}: {[left, right, top, bottom]}: expected x left < right and z top < bottom"
+                )
+        return self
 
     @model_validator(mode="after")
     def _rings_are_odd(self) -> Self:
@@ -753,6 +772,16 @@ class Configuration(_Section):
                 f"training_set.window: {window} pixels ({width * 1e3:g} mm) are wider than the volume "
                 f"({side * 1e3:g} mm)"
             )
+        fine = max(self.beamforming.pixel / self.targets.upsampling, self.track_maps.pixel)
+        for field, sides in (
+            *((f"regions.{name}", (b - a, d - c)) for name, (a, b, c, d) in self.measures.regions.items()),
+            ("tile", (self.measures.tile or inf,)),
+        ):
+            if min(sides) < LEAST_SIDE * fine * 0.999999:
+                raise ValueError(
+                    f"measures.{field}: {min(sides):g} m wide, expected at least {LEAST_SIDE} fine pixels "
+                    f"({LEAST_SIDE * fine:g} m) for the Fourier ring correlation"
+                )
         for field, removed in (
             ("evaluation.border", self.evaluation.border),
             ("inference.crop", self.inference.crop),

@@ -9,9 +9,10 @@ wrong alike (a bias of the localization, the raster) counts as signal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,12 @@ from ulmpipe.errors import InputError
 Image = NDArray[np.generic]
 Halves = tuple[Image, Image]
 Region = tuple[slice, slice]
-Tracks = TypeVar("Tracks", bound=NDArray[np.void])
+WHOLE: Region = (slice(None), slice(None))
+Tracks = NDArray[np.void]
 
 ONE_SEVENTH = 1 / 7
 THRESHOLDS = ("half_bit", "one_seventh")
+LEAST_SIDE = 32  # pixels of a region: of its 16 rings, five have too few pixels to say much
 
 _FEW_PIXELS = 20  # of a ring that says little by itself: white noise passes 1/7 in a quarter of such rings
 
@@ -75,21 +78,57 @@ class Resolution:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """Square parts of an image at equal steps.
+
+    Attributes
+    ----------
+    side, step
+        Pixels.
+    top, left
+        (tile z), (tile x) first pixel of each row and column of tiles.
+
+    """
+
+    side: int
+    step: int
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many along z and x."""
+        return len(self.top), len(self.left)
+
+    @property
+    def regions(self) -> list[Region]:
+        """Row after row."""
+        return [
+            (slice(int(top), int(top) + self.side), slice(int(left), int(left) + self.side))
+            for top in self.top
+            for left in self.left
+        ]
+
+
+@dataclass(frozen=True)
 class LocalResolution:
     """Resolution tile by tile.
 
     Attributes
     ----------
+    tiles
+        Where they are.
+    tracks
+        (tile z, tile x) how many tracks, one pixel wide and straight across the tile, its counts would be.
     size
-        (tile z, tile x) metres; infinite where the halves share nothing, NaN where one is empty.
-    z, x
-        Centres of the tiles, in pixels of the image.
+        (tile z, tile x) metres, by threshold; infinite where the halves share nothing, NaN where there are too few
+        tracks to say.
 
     """
 
-    size: NDArray[np.float64]
-    z: NDArray[np.float64]
-    x: NDArray[np.float64]
+    tiles: Tiles
+    tracks: NDArray[np.float64]
+    size: dict[str, NDArray[np.float64]]
 
 
 def fourier_ring_correlation(
@@ -239,19 +278,52 @@ def ring_correlation(
         There is no split, the images of one differ in shape, or a parameter is out of range.
 
     """
-    curves: list[NDArray[np.float64]] = []
-    frequency = n_pixels = np.zeros(0)
-    for first, second in halves:
-        a, b = (first, second) if region is None else (first[region], second[region])
-        frequency, correlation = fourier_ring_correlation(a, b, pixel_size)
-        if not curves:
-            n_pixels = independent_pixels((a.shape[0], a.shape[1]))
-        elif len(correlation) != len(n_pixels):
-            raise InputError(f"images of shape {a.shape}: expected the first split's shape")
-        curves.append(smooth_rings(correlation, smoothing))
-    if not curves:
+    regions = [WHOLE if region is None else region]
+    return ring_correlations(halves, pixel_size, regions, smoothing=smoothing)[0]
+
+
+def ring_correlations(
+    halves: Iterable[Halves], pixel_size: float, regions: Sequence[Region], *, smoothing: int = 1
+) -> list[RingCorrelation]:
+    """Fourier ring correlation of several parts of the images, which are gone through once.
+
+    Parameters
+    ----------
+    halves, pixel_size, smoothing
+        See `ring_correlation`.
+    regions
+        Parts of the images (`region_slices`, `Tiles.regions`, `WHOLE`).
+
+    Returns
+    -------
+    One of each region.
+
+    Raises
+    ------
+    InputError
+        As `ring_correlation`.
+
+    """
+    curves: list[list[NDArray[np.float64]]] = [[] for _ in regions]
+    frequencies = [np.zeros(0)] * len(regions)
+    shapes: list[tuple[int, ...]] = [()] * len(regions)
+    n_splits = 0
+    for n_splits, (first, second) in enumerate(halves, start=1):
+        for number, region in enumerate(regions):
+            a, b = first[region], second[region]
+            frequencies[number], correlation = fourier_ring_correlation(a, b, pixel_size)
+            if n_splits == 1:
+                shapes[number] = a.shape
+            elif a.shape != shapes[number]:
+                raise InputError(f"images of shape {a.shape}: expected the first split's shape")
+            curves[number].append(smooth_rings(correlation, smoothing))
+    if n_splits == 0:
         raise InputError("halves: no split, expected at least one")
-    return RingCorrelation(frequency, np.array(curves), n_pixels, smoothing)
+    n_pixels = {shape: independent_pixels((shape[0], shape[1])) for shape in set(shapes)}
+    return [
+        RingCorrelation(frequency, np.array(each), n_pixels[shape], smoothing)
+        for frequency, each, shape in zip(frequencies, curves, shapes, strict=True)
+    ]
 
 
 def resolution_at(curves: RingCorrelation, threshold: str = "half_bit") -> Resolution:
@@ -290,20 +362,51 @@ def summarise_resolution(curves: RingCorrelation) -> dict[str, float | int | Non
     return numbers
 
 
-def split_tracks(tracks: Tracks, rng: np.random.Generator) -> tuple[Tracks, Tracks]:
-    """Split localizations into two halves of equally many whole tracks.
+def tracks_chosen(blocks: Iterable[Tracks], chosen: NDArray[np.bool_]) -> Iterator[Tracks]:
+    """Some of the tracks of every block, whole.
 
     Parameters
     ----------
-    tracks
-        Structured array, a localization each, with the integer field ``track``: a number of its own for each
-        track, over all blocks if there are several. Negative: of no track, left out.
-    rng
-        Which tracks go where; an odd one out falls to either half.
+    blocks
+        Structured array of each block, a localization each, with the integer field ``track``: a number of its own
+        for each track of the block.
+    chosen
+        (track) whether each is wanted: those of the first block by their number, then those of the next.
 
-    Returns
-    -------
-    The two halves, each in the order given.
+    Raises
+    ------
+    InputError
+        There is no field ``track``.
+
+    """
+    n_before = 0
+    for block in blocks:
+        names, track = _tracks_of(block)
+        yield block[chosen[n_before + track]]
+        n_before += len(names)
+
+
+def track_halves(
+    blocks: Callable[[], Iterable[Tracks]],
+    render: Callable[[Iterable[Tracks]], NDArray[Any]],
+    *,
+    n_splits: int,
+    rng: np.random.Generator,
+) -> Iterator[Halves]:
+    """Images of the two halves of several random splits of the tracks, equally many whole tracks in each.
+
+    The blocks are gone through once for each split and twice more; no more than one of them is held.
+
+    Parameters
+    ----------
+    blocks
+        Goes through the blocks from the first one on, see `tracks_chosen`.
+    render
+        Draws the (z, x) image of some of the tracks; the images of two halves must add up to that of all.
+    n_splits
+        How many splits.
+    rng
+        Draws which tracks go where, one split after the other; an odd one out falls to either half.
 
     Raises
     ------
@@ -311,42 +414,18 @@ def split_tracks(tracks: Tracks, rng: np.random.Generator) -> tuple[Tracks, Trac
         There is no field ``track``, or there are fewer than two tracks.
 
     """
-    if tracks.dtype.names is None or "track" not in tracks.dtype.names:
-        raise InputError(f"tracks: fields {tracks.dtype.names}, expected one named track")
-    names, track = np.unique(tracks["track"], return_inverse=True)
-    drawn = np.flatnonzero(names >= 0)
-    if len(drawn) < 2:
-        raise InputError(f"tracks: {len(drawn)} of them, expected at least 2 to split")
-    half = np.zeros(len(names), dtype=np.int8)
-    half[drawn] = np.where(_half_of(len(drawn), rng), 1, 2)
-    return tracks[half[track] == 1], tracks[half[track] == 2]
-
-
-def track_halves(
-    tracks: Tracks, render: Callable[[Tracks], Image], *, n_splits: int, rng: np.random.Generator
-) -> Iterator[Halves]:
-    """Images of the two halves of several random splits of the tracks.
-
-    Parameters
-    ----------
-    tracks
-        See `split_tracks`.
-    render
-        Draws the (z, x) image of some of the tracks.
-    n_splits
-        How many splits.
-    rng
-        Draws them, one after the other.
-
-    """
+    n_tracks = sum(len(_tracks_of(block)[0]) for block in blocks())
+    if n_tracks < 2:
+        raise InputError(f"tracks: {n_tracks} of them, expected at least 2 to split")
+    total = render(blocks())
     for _ in range(n_splits):
-        first, second = split_tracks(tracks, rng)
-        yield render(first), render(second)
+        first = render(tracks_chosen(blocks(), _half_of(n_tracks, rng)))
+        yield first, total - first
 
 
 def block_halves(
     maps: Iterable[NDArray[np.bool_]], n_blocks: int, *, n_splits: int, rng: np.random.Generator
-) -> list[Halves]:
+) -> Iterator[Halves]:
     """Counts of the two halves of several random splits of the blocks.
 
     The maps are gone through once; one image a split is held, and the sum of all. Blocks that follow on one
@@ -385,7 +464,7 @@ def block_halves(
             firsts = [first + one * half[n_seen - 1] for first, half in zip(firsts, chosen, strict=True)]
     if n_seen != n_blocks:
         raise InputError(f"maps: {n_seen} blocks, expected {n_blocks}")
-    return [(first, total - first) for first in firsts]
+    return ((first, total - first) for first in firsts)
 
 
 def region_slices(
@@ -429,34 +508,19 @@ def region_slices(
     return slices[0], slices[1]
 
 
-def local_resolution(
-    halves: Iterable[Halves],
-    pixel_size: float,
-    *,
-    side: int,
-    step: int | None = None,
-    threshold: str = "half_bit",
-    smoothing: int = 1,
-) -> LocalResolution:
-    """Resolution of every tile of the field.
+def cut_tiles(shape: tuple[int, int], *, side: int, step: int) -> Tiles:
+    """Tiles of an image, as many as fit, in its middle.
 
-    A tile must hold several vessels, and its rings are as wide as 1/side: the finest sizes are told apart to
-    size²/(side · pixel_size).
+    The resolution of a tile is that of its inner half, since its edges are tapered: steps of half a side miss nothing.
+    A tile must hold several vessels, and its rings are as wide as 1/side: sizes are told apart to size² / (side in
+    metres).
 
     Parameters
     ----------
-    halves
-        As for `ring_correlation`; several splits are averaged in each tile.
-    pixel_size
-        Metres.
-    side
-        Of a tile, pixels.
-    step
-        From tile to tile, pixels; ``side`` if not given. What is left of the field at its end is not covered.
-    threshold
-        One of `THRESHOLDS`.
-    smoothing
-        See `ring_correlation`.
+    shape
+        Of the image, (z, x) pixels.
+    side, step
+        Of the tiles, and from one to the next, pixels.
 
     Raises
     ------
@@ -464,25 +528,46 @@ def local_resolution(
         No tile fits into the image, or a parameter is out of range.
 
     """
-    splits = list(halves)
-    if not splits:
-        raise InputError("halves: no split, expected at least one")
-    step = side if step is None else step
-    n_z, n_x = splits[0][0].shape
-    if not 2 <= side <= min(n_z, n_x) or step < 1:
+    if not LEAST_SIDE <= side <= min(shape) or step < 1:
         raise InputError(
-            f"tiles of {side} pixels every {step}: expected 2 to {min(n_z, n_x)}, every 1 or more"
+            f"tiles of {side} pixels every {step}: expected {LEAST_SIDE} to {min(shape)}, every 1 or more"
         )
-    tops, lefts = np.arange(0, n_z - side + 1, step), np.arange(0, n_x - side + 1, step)
-    size = np.full((len(tops), len(lefts)), np.nan)
-    for row, top in enumerate(tops):
-        for column, left in enumerate(lefts):
-            tile = (slice(top, top + side), slice(left, left + side))
-            if all(np.any(image[tile]) for pair in splits for image in pair):
-                curves = ring_correlation(splits, pixel_size, smoothing=smoothing, region=tile)
-                size[row, column] = resolution_at(curves, threshold).size
-    middle = (side - 1) / 2
-    return LocalResolution(size=size, z=tops + middle, x=lefts + middle)
+    top, left = (np.arange((length - side) % step // 2, length - side + 1, step) for length in shape)
+    return Tiles(side, step, top, left)
+
+
+def local_resolution(
+    image: Image, tiles: Tiles, curves: Sequence[RingCorrelation], *, least_tracks: float = 0.0
+) -> LocalResolution:
+    """Resolution of every tile.
+
+    Parameters
+    ----------
+    image
+        (z, x) counts of tracks.
+    tiles
+        Of that image, see `cut_tiles`.
+    curves
+        Of the tiles, row after row (`ring_correlations`).
+    least_tracks
+        A tile has no resolution if its counts are fewer than so many tracks straight across it would be.
+
+    """
+    pixels = [float(np.sum(image[region])) for region in tiles.regions]
+    tracks = np.reshape(pixels, tiles.shape) / tiles.side
+
+    def sizes(threshold: str) -> NDArray[np.float64]:
+        found = np.reshape([resolution_at(each, threshold).size for each in curves], tiles.shape)
+        return np.where(tracks >= least_tracks, found, np.nan)
+
+    return LocalResolution(tiles, tracks, {threshold: sizes(threshold) for threshold in THRESHOLDS})
+
+
+def _tracks_of(block: NDArray[np.void]) -> tuple[NDArray[np.integer], NDArray[np.intp]]:
+    """Numbers of a block's tracks, ascending, and to which of them each of its localizations belongs."""
+    if block.dtype.names is None or "track" not in block.dtype.names:
+        raise InputError(f"tracks: fields {block.dtype.names}, expected one named track")
+    return np.unique(block["track"], return_inverse=True)
 
 
 def _half_of(number: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -492,10 +577,12 @@ def _half_of(number: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     return chosen
 
 
+@lru_cache(maxsize=8)
 def _taper(length: int) -> NDArray[np.float64]:
     return np.hanning(length + 2)[1:-1]
 
 
+@lru_cache(maxsize=8)
 def _rings(shape: tuple[int, int]) -> tuple[NDArray[np.int64], int]:
     """Ring of every pixel of the spectrum, and how many rings there are up to Nyquist (with that of 0)."""
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :])

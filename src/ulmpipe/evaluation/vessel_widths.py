@@ -208,6 +208,23 @@ def vessel_widths(
     )
 
 
+def widths_within(widths: VesselWidths, region: tuple[slice, slice]) -> VesselWidths:
+    """Those of a part of the image: rows and columns of pixels. What was left out is not known by place."""
+    inside = np.logical_and.reduce(
+        [
+            (position >= part.start) & (position < part.stop)
+            for position, part in zip(widths.position.T, region, strict=True)
+        ]
+    )
+    return VesselWidths(
+        width=widths.width[inside],
+        position=widths.position[inside],
+        tangent=widths.tangent[inside],
+        length=widths.length[inside],
+        left_out={},
+    )
+
+
 def width_distribution(widths: VesselWidths) -> dict[str, float | int | None]:
     """Median, quartiles and mean width (m), each metre of vessel counted alike; None where there is none."""
     numbers: dict[str, float | int | None] = {

@@ -175,8 +175,9 @@ def direction_figure(
 
 
 def flux_figure(
-    flux: NDArray[np.integer],
+    flux: NDArray[np.floating],
     *,
+    duration: float,
     extent: Extent,
     title: str,
     compression: Compression = "log",
@@ -184,38 +185,38 @@ def flux_figure(
     panel_width: float = 6.5,
     dpi: int = 160,
 ) -> Figure:
-    """Downward less upward tracks: warm where more go down, cold where more go up, black where as many do.
+    """Net tracks per second: warm where more go down, cold where more go up, black where as many do.
+
+    A single track is bright enough for its colour to be seen.
 
     Parameters
     ----------
     flux
-        (z, x) counts with a sign.
+        (z, x) downward less upward tracks per second.
+    duration
+        How long was recorded (s): one track is 1 / duration.
     extent, title, compression, gamma, panel_width, dpi
         See `density_figure`; compression is that of the modulus.
 
     Raises
     ------
     InputError
-        As `density_figure`.
+        As `density_figure`; or the duration is not positive.
 
     """
-    from matplotlib.colors import FuncNorm, LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap
 
-    one_sided = _count_norm(np.abs(flux), compression, gamma)
-    limit = _limits(one_sided)[1]
-
-    def squeeze(values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.sign(values) * np.asarray(one_sided(np.abs(values)))
-
-    def widen(values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.sign(values) * np.asarray(one_sided.inverse(np.abs(values)))
-
-    norm = FuncNorm((squeeze, widen), vmin=-limit, vmax=limit, clip=True)
+    if not duration > 0:
+        raise InputError(f"duration: {duration} s, expected a positive time")
+    counts = np.rint(np.abs(flux) * duration).astype(np.int64)
+    norm = _flux_norm(_count_norm(counts, compression, gamma), duration)
     colormap = LinearSegmentedColormap.from_list("flux", _FLUX_COLORS, N=511)  # odd: 0 is black
     figure, axes = _page(flux, extent, title, panel_width, dpi)
     _show_colors(axes, colormap(norm(flux))[..., :3], extent)
-    ticks = sorted([*_round_counts(one_sided), *(-count for count in _round_counts(one_sided)[1:])], key=abs)
-    _color_bar(figure, colormap, norm, "tracks down − tracks up", ticks=ticks, part=(0, 1))
+    rates = _round_rates(norm, duration)
+    bar = _color_bar(figure, colormap, norm, "net tracks per second", ticks=rates, part=(0, 1))
+    bar.set_yticks(bar.get_yticks(), [_with_arrow(rate) for rate in bar.get_yticks()])
+    bar.invert_yaxis()  # down is down
     return figure
 
 
@@ -263,7 +264,7 @@ def _color_bar(
     *,
     ticks: Sequence[float],
     part: tuple[float, float],
-) -> None:
+) -> Axes:
     """At the right of the panel, along a part of its height (0 is its bottom); of two near ticks the first stays."""
     from matplotlib.cm import ScalarMappable
 
@@ -283,6 +284,7 @@ def _color_bar(
     axes.tick_params(colors=FAINT, labelsize=11)
     for spine in axes.spines.values():
         spine.set_color(FRAME)
+    return axes
 
 
 def _brightness_bar(figure: Figure, count_norm: Normalize, *, part: tuple[float, float]) -> None:
@@ -348,6 +350,28 @@ def _count_norm(counts: NDArray[np.integer], compression: Compression, gamma: fl
     return PowerNorm(gamma, vmin=0, vmax=limit, clip=True)
 
 
+def _flux_norm(counts: Normalize, duration: float) -> Normalize:
+    """Tracks per second with a sign, as their number: one track is at `_FAINTEST` or beyond."""
+    from matplotlib.colors import FuncNorm
+
+    limit = _limits(counts)[1] / duration
+    single = float(counts(1))
+    first = max(_FAINTEST, single)
+    slope = (1 - first) / (1 - single) if single < 1 else 1.0
+
+    def squeeze(rates: NDArray[np.floating]) -> NDArray[np.float64]:
+        number = np.abs(rates) * duration
+        more = first + slope * (np.asarray(counts(number)) - single)
+        return np.asarray(np.sign(rates) * np.where(number <= 1, first * number, more))
+
+    def widen(places: NDArray[np.floating]) -> NDArray[np.float64]:
+        place = np.abs(places)
+        more = counts.inverse(single + np.maximum(place - first, 0) / slope)
+        return np.asarray(np.sign(places) * np.where(place <= first, place / first, more) / duration)
+
+    return FuncNorm((squeeze, widen), vmin=-limit, vmax=limit, clip=True)
+
+
 def _speed_norm(
     speed: NDArray[np.floating], limits: tuple[float, float] | None, scale: Literal["log", "linear"]
 ) -> Normalize:
@@ -377,6 +401,18 @@ def _round_speeds(norm: Normalize, scale: Literal["log", "linear"]) -> list[floa
     decades = [step * 10.0**decade for decade in range(-6, 6) for step in (1, 2, 5)]
     speeds = decades if scale == "log" else MaxNLocator(5).tick_values(slow, fast)
     return [float(speed) for speed in speeds if slow <= speed <= fast]
+
+
+def _round_rates(norm: Normalize, duration: float) -> list[float]:
+    """0, then pairs of either sign from the largest down to one track: of two near ticks of a bar the first stays."""
+    most, single = _limits(norm)[1], 1 / duration
+    rates = [step * 10.0**decade for decade in range(6, -7, -1) for step in (5, 2, 1)]
+    pairs = [*(rate for rate in rates if single <= rate <= most), single]
+    return [0.0, *(sign * rate for rate in pairs for sign in (1, -1))]
+
+
+def _with_arrow(rate: float) -> str:
+    return f"{abs(rate):.2g}" + (" ↓" if rate > 0 else " ↑" if rate < 0 else "")
 
 
 def _limits(norm: Normalize) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What was measured of an angiogram: resolution, saturation, vessel widths, profiles along a line.
+"""What was measured of an angiogram: resolution, saturation, vessel widths, profiles along a line, local resolution.
 
 One figure each, several methods or acquisitions in one. Metres become µm or mm, fractions per cent here.
 """
@@ -6,6 +6,7 @@ One figure each, several methods or acquisitions in one. Metres become µm or mm
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from ulmpipe.errors import InputError
 from ulmpipe.evaluation.resolution import (
     ONE_SEVENTH,
     THRESHOLDS,
+    Image,
     LocalResolution,
     Resolution,
     RingCorrelation,
@@ -25,6 +27,7 @@ from ulmpipe.evaluation.vessel_widths import Peaks, VesselWidths, width_distribu
 from ulmpipe.figures.canvas import (
     COLORS,
     FAINT,
+    FRAME,
     TEXT,
     Extent,
     dark_figure,
@@ -36,6 +39,7 @@ from ulmpipe.figures.canvas import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
 Curve = tuple[NDArray[np.floating], NDArray[np.floating]]
@@ -43,6 +47,28 @@ Curve = tuple[NDArray[np.floating], NDArray[np.floating]]
 _SIZE = (11.0, 5.0)  # inches
 _BOX = (0.075, 0.135, 0.575, 0.755)  # of the axes; the legend stands right of it
 _BINS = 40
+_SHOWN = "half_bit"  # of the thresholds
+_GROUND = 0.22  # brightness of a tile where there is no vessel
+
+
+@dataclass(frozen=True)
+class LocalPanel:
+    """One method in a figure of local resolution.
+
+    Attributes
+    ----------
+    image
+        (z, x) counts over the whole field.
+    local
+        Resolution of its tiles, if there are any.
+    regions
+        Resolution of the named regions, metres; infinite: none.
+
+    """
+
+    image: Image
+    local: LocalResolution | None = None
+    regions: Mapping[str, float] = field(default_factory=dict)
 
 
 def ring_correlation_figure(
@@ -227,66 +253,146 @@ def line_profile_figure(
 
 
 def local_resolution_figure(
-    tiles: LocalResolution,
-    extent: Extent,
+    panels: Mapping[str, LocalPanel],
     *,
-    pixel_size: float,
+    extent: Extent,
+    regions: Mapping[str, Extent] | None = None,
     title: str = "local resolution",
-    colormap: str = "viridis",
-    dpi: int = 130,
+    panel_width: float = 4.4,
+    dpi: int = 150,
 ) -> Figure:
-    """Resolution of every tile where it lies in the field; grey where there is none.
+    """Angiograms in the colours of the resolution where they lie, named regions outlined with their own.
+
+    A tile without a resolution is grey. The colours are those of a logarithmic scale that all panels share.
 
     Parameters
     ----------
-    tiles
-        See `ulmpipe.evaluation.resolution.local_resolution`.
+    panels
+        By name of the method, from left to right.
     extent
         Outer edges of the field: x left, x right, z top, z bottom (m).
-    pixel_size
-        Of the image, metres.
+    regions
+        Outer edges of each named region (m).
     title
         One line.
-    colormap
-        Matplotlib's name of it.
+    panel_width
+        Inches; the height follows from the extent.
     dpi
         Pixels an inch.
 
+    Raises
+    ------
+    InputError
+        There is no panel, or the extent is not ascending.
+
     """
     width, height = extent[1] - extent[0], extent[3] - extent[2]
+    if not panels:
+        raise InputError(f"{title}: nothing to draw, expected at least one image")
     if width <= 0 or height <= 0:
         raise InputError(f"extent: {extent}, expected x left < right and z top < bottom in metres")
-    inches = 6.0
-    page = (inches + 2.0, inches * height / width + 1.5)
+    sizes = [panel.local.size[_SHOWN] for panel in panels.values() if panel.local is not None]
+    norm, colors = _size_norm(sizes), _size_colors()
+    left, right, bottom, top, gap = 0.8, 1.0 if sizes else 0.05, 0.75, 1.15, 0.2  # inches
+    panel_height = panel_width * height / width
+    page = (left + len(panels) * (panel_width + gap) + right, bottom + panel_height + top)
     figure = dark_figure(*page, dpi)
-    axes = figure.add_axes((0.85 / page[0], 0.75 / page[1], inches / page[0], (page[1] - 1.5) / page[1]))
-    steps = [float(np.diff(middles)[0]) if len(middles) > 1 else None for middles in (tiles.z, tiles.x)]
-    # a lone tile along an axis is as wide as it lies symmetrical in the field: twice its centre, about
-    half_z, half_x = (
-        (step or 2 * (middles[0] + 0.5)) / 2 for step, middles in zip(steps, (tiles.z, tiles.x), strict=True)
-    )
-    inside = (
-        extent[0] + (tiles.x[0] + 0.5 - half_x) * pixel_size,
-        extent[0] + (tiles.x[-1] + 0.5 + half_x) * pixel_size,
-        extent[2] + (tiles.z[0] + 0.5 - half_z) * pixel_size,
-        extent[2] + (tiles.z[-1] + 0.5 + half_z) * pixel_size,
-    )
-    shown = np.ma.masked_invalid(1e6 * tiles.size)
-    image = axes.imshow(shown, cmap=colormap, extent=millimetre_extent(inside), interpolation="nearest")
-    dress(axes, title)
-    axes.set_facecolor("#33333a")
-    axes.set_xlim(1e3 * extent[0], 1e3 * extent[1])
-    axes.set_ylim(1e3 * extent[3], 1e3 * extent[2])
-    millimetre_ticks(axes, extent)
-    axes.set_xlabel("lateral (mm)", fontsize=12, color=TEXT)
-    axes.set_ylabel("depth (mm)", fontsize=12, color=TEXT)
-    bar = figure.add_axes(
-        ((0.85 + inches + 0.1) / page[0], 0.75 / page[1], 0.16 / page[0], (page[1] - 1.5) / page[1])
-    )
-    figure.colorbar(image, cax=bar)
-    bar.set_ylabel("resolution (µm)", fontsize=12, color=TEXT)
-    bar.tick_params(colors=FAINT, labelsize=11)
+    level, tall = bottom / page[1], panel_height / page[1]
+    for number, (name, panel) in enumerate(panels.items()):
+        place = (left + number * (panel_width + gap)) / page[0]
+        axes = figure.add_axes((place, level, panel_width / page[0], tall))
+        axes.imshow(_colored(panel, norm, colors), extent=millimetre_extent(extent), aspect="auto")
+        dress(axes, name)
+        millimetre_ticks(axes, extent)
+        axes.set_xlabel("lateral (mm)", fontsize=12, color=TEXT)
+        for region, edges in (regions or {}).items():
+            _outline(axes, region, edges, panel.regions.get(region))
+        if number == 0:
+            axes.set_ylabel("depth (mm)", fontsize=12, color=TEXT)
+        else:
+            axes.tick_params(labelleft=False)
+    if sizes:
+        place = (left + len(panels) * (panel_width + gap) - 0.05) / page[0]
+        _size_bar(figure, (place, level, 0.16 / page[0], tall), norm, colors)
+    figure.text(0.5, 1 - 0.22 / page[1], title, ha="center", va="top", fontsize=15, color=TEXT)
+    note = "Fourier ring correlation at ½ bit"
+    note += "; grey: too few tracks, or halves that share nothing" if sizes else ""
+    figure.text(0.5, 1 - 0.52 / page[1], note, ha="center", va="top", fontsize=10, color=FAINT)
     return figure
+
+
+def _size_norm(sizes: Sequence[NDArray[np.float64]]) -> Normalize:
+    """In µm, over 96 % of what is found."""
+    from matplotlib.colors import LogNorm
+
+    together = np.concatenate([np.zeros(0), *(1e6 * size[np.isfinite(size)] for size in sizes)])
+    least, most = np.percentile(together, [2, 98]).tolist() if together.size else (10.0, 100.0)
+    return LogNorm(least, max(most, 1.2 * least), clip=True)
+
+
+def _size_colors() -> Colormap:
+    """From fine to coarse, all bright: brightness speaks of the counts."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["turbo"](np.linspace(0.22, 0.92, 256)))
+
+
+def _colored(panel: LocalPanel, norm: Normalize, colors: Colormap) -> NDArray[np.float64]:
+    """(z, x, 3): the colour of the tile where it has one, grey elsewhere, as bright as log(1 + N), never quite dark."""
+    counts = np.asarray(panel.image, dtype=np.float64)
+    limit = max(1.0, float(np.percentile(counts[counts > 0], 99))) if np.any(counts > 0) else 1.0
+    bright = np.clip(np.log1p(counts) / np.log1p(limit), 0, 1)[..., None]
+    color = np.full((*counts.shape, 3), 0.6)
+    ground = np.zeros((*counts.shape, 1))
+    if panel.local is not None:
+        tiles, size = panel.local.tiles, panel.local.size[_SHOWN]
+        inner = (tiles.side - tiles.step) // 2
+        for row, top in enumerate(tiles.top):
+            for column, left in enumerate(tiles.left):
+                if np.isfinite(size[row, column]):
+                    cell = tuple(slice(first + inner, first + inner + tiles.step) for first in (top, left))
+                    color[cell] = colors(norm(1e6 * size[row, column]))[:3]
+                    ground[cell] = _GROUND
+    return np.asarray(color * (ground + (1 - ground) * bright))
+
+
+def _outline(axes: Axes, name: str, edges: Extent, size: float | None) -> None:
+    """A region's rectangle, and in it its name and its resolution."""
+    from matplotlib.patches import Rectangle
+
+    left, right, top, bottom = (1e3 * edge for edge in edges)
+    axes.add_patch(
+        Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=TEXT, linewidth=1.4)
+    )
+    said = "none" if size is None or not np.isfinite(size) else f"{1e6 * size:.0f} µm"
+    axes.text(
+        left + 0.02 * (right - left),
+        top + 0.02 * (bottom - top),
+        f"{name}\n{said}",
+        color=TEXT,
+        fontsize=10,
+        va="top",
+        bbox={"boxstyle": "square,pad=0.15", "facecolor": "#000000", "edgecolor": "none", "alpha": 0.65},
+    )
+
+
+def _size_bar(
+    figure: Figure, box: tuple[float, float, float, float], norm: Normalize, colors: Colormap
+) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    axes = figure.add_axes(box)
+    bar = figure.colorbar(ScalarMappable(norm, colors), cax=axes)
+    least, most = float(norm.vmin or 0), float(norm.vmax or 0)
+    ticks = [step * 10.0**decade for decade in range(5) for step in (1, 2, 3, 5, 7)]
+    ticks = [tick for tick in ticks if least <= tick <= most]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.minorticks_off()
+    bar.set_label("resolution (µm)", fontsize=12, color=TEXT)
+    axes.tick_params(colors=FAINT, labelsize=11)
+    for spine in axes.spines.values():
+        spine.set_color(FRAME)
 
 
 def _page(

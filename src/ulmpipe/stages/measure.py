@@ -1,9 +1,13 @@
-"""Stage 14: resolution, saturation and vessel widths of an acquisition, without a vessel picked by hand."""
+"""Stage 14: resolution, saturation and vessel widths of an acquisition, without a vessel picked by hand.
+
+All of it of the whole field and of each region that has a name; the resolution of a grid of tiles beside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,26 +18,70 @@ from numpy.typing import NDArray
 from ulmpipe.angiogram import register_maps
 from ulmpipe.errors import InputError
 from ulmpipe.evaluation.resolution import (
+    LEAST_SIDE,
+    WHOLE,
+    Halves,
+    LocalResolution,
+    Region,
     RingCorrelation,
+    Tiles,
     block_halves,
-    ring_correlation,
+    cut_tiles,
+    local_resolution,
+    region_slices,
+    resolution_at,
+    ring_correlations,
     summarise_resolution,
     track_halves,
 )
 from ulmpipe.evaluation.saturation import Saturation, fit_saturation, mean_filling
-from ulmpipe.evaluation.vessel_widths import VesselWidths, vessel_mask, vessel_widths, width_distribution
-from ulmpipe.figures.measures import ring_correlation_figure, saturation_figure, width_figure
+from ulmpipe.evaluation.vessel_widths import (
+    VesselWidths,
+    vessel_mask,
+    vessel_widths,
+    width_distribution,
+    widths_within,
+)
+from ulmpipe.figures.measures import (
+    LocalPanel,
+    local_resolution_figure,
+    ring_correlation_figure,
+    saturation_figure,
+    width_figure,
+)
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_json, write_json
 from ulmpipe.io.track_store import read_tracks
 from ulmpipe.randomness import generator
 from ulmpipe.stages._detections import operating_points_of, read_scores
 from ulmpipe.stages._parameters import Parameters
+from ulmpipe.stages._scan import extent_of
 from ulmpipe.track_maps import FineGrid, track_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS = ("network", "expert")
+FIELD = ""  # the whole of it, among the names of regions
+
+
+@dataclass
+class _Measured:
+    """What was measured in one part of the field, by method."""
+
+    curves: dict[str, RingCorrelation] = field(default_factory=dict)
+    filled: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+    fits: dict[str, Saturation] = field(default_factory=dict)
+    widths: dict[str, VesselWidths] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            "resolution": {method: summarise_resolution(curve) for method, curve in self.curves.items()},
+            "saturation": {
+                method: {"final": fit.final, "time_constant": fit.time_constant, "residual": fit.residual}
+                for method, fit in self.fits.items()
+            },
+            "widths": {method: width_distribution(each) for method, each in self.widths.items()},
+        }
 
 
 def run(
@@ -50,32 +98,31 @@ def run(
     resolution: Path,
     saturation: Path,
     widths: Path,
+    local: Path,
 ) -> None:
     """Measure the images of network, expert and tracks alike; what cannot be measured is said and left out."""
     store, density = open_store(angiogram, *METHODS), open_store(maps, "density")["density"]
-    pixel = store["network"].attrs["spacing"]["z"]
+    arrays = {**{method: store[method] for method in METHODS}, "tracks": density}
     drift = np.array(read_json(shifts)["shifts_pixels"])
     points = operating_points_of(operating_points, concentration_per_mm3=parameters["concentration_per_mm3"])
     wanted = parameters["measures"]
-    # the same blocks in both halves for every method
-    splits = partial(generator, parameters["seed"], "halves", parameters["name"])
+    regions = {method: _regions(wanted["regions"], array) for method, array in arrays.items()}
 
-    def block_maps(method: str) -> Iterator[NDArray[np.bool_]]:
+    def halves(method: str) -> Iterator[Halves]:
+        # the same blocks in both halves for every method
+        rng = generator(parameters["seed"], "halves", parameters["name"])
+        if method == "tracks":
+            return _track_halves(tracks, density, wanted["splits"], rng)
         point = points[method]["accumulated"]
-        found = (
-            scores >= point["threshold"]
-            for scores in read_scores({"network": network, "expert": expert}[method], point)
-        )
-        return register_maps(found, drift, upsampling=parameters["targets"]["upsampling"])
+        scores = read_scores({"network": network, "expert": expert}[method], point)
+        found = (score >= point["threshold"] for score in scores)
+        registered = register_maps(found, drift, upsampling=parameters["targets"]["upsampling"])
+        return block_halves(registered, len(drift), n_splits=wanted["splits"], rng=rng)
 
-    images = {method: (store[method][0], pixel) for method in METHODS}
-    images["tracks"] = (density[0], density.attrs["spacing"]["z"])
     interval = parameters["sequence"]["frames_per_block"] / parameters["sequence"]["frame_rate"]
     time = interval * np.arange(1, len(drift) + 1)
-    curves: dict[str, RingCorrelation] = {}
-    filled: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    fits: dict[str, Saturation] = {}
-    measured: dict[str, VesselWidths] = {}
+    parts = {name: _Measured() for name in (FIELD, *wanted["regions"])}
+    tiled: dict[str, LocalResolution] = {}
     left_out: dict[str, str] = {}
 
     @contextmanager
@@ -86,29 +133,41 @@ def run(
             left_out[name] = str(error)
             print(f"{name}: {error}")
 
-    for method, (image, size) in images.items():
+    for method, array in arrays.items():
+        image, size, places = array[0], array.attrs["spacing"]["z"], regions[method]
+        tiles: Tiles | None = None
+        if wanted["tile"] is not None:
+            with if_possible(f"local resolution of {method}"):
+                side = round(wanted["tile"] / size)
+                tiles = cut_tiles(image.shape, side=side, step=side // 2)
         with if_possible(f"resolution of {method}"):
-            if method == "tracks":
-                halves: Any = _track_halves(tracks, density, wanted["splits"], splits())
-            else:
-                halves = block_halves(block_maps(method), len(drift), n_splits=wanted["splits"], rng=splits())
-            curves[method] = ring_correlation(halves, size, smoothing=wanted["ring_smoothing"])
+            cuts = [*places.values(), *(tiles.regions if tiles else [])]
+            curves = ring_correlations(halves(method), size, cuts, smoothing=wanted["ring_smoothing"])
+            for name, curve in zip(places, curves, strict=False):
+                parts[name].curves[method] = curve
+            if tiles:
+                tiled[method] = local_resolution(
+                    image, tiles, curves[len(places) :], least_tracks=wanted["least_tracks"]
+                )
         with if_possible(f"widths in {method}"):
             mask = vessel_mask(image, smoothing=wanted["mask_smoothing"])
-            measured[method] = vessel_widths(image, mask, size)
-        if method in METHODS:
-            with if_possible(f"saturation of {method}"):
-                filled[method] = (time, mean_filling(image, len(drift)))
-                fits[method] = fit_saturation(*filled[method])
+            everywhere = vessel_widths(image, mask, size)
+            for name, place in places.items():
+                parts[name].widths[method] = everywhere if name == FIELD else widths_within(everywhere, place)
+        for name, place in places.items() if method in METHODS else ():
+            with if_possible(f"saturation of {method}" + f" in {name}" * (name != FIELD)):
+                filled = (time, mean_filling(image[place], len(drift)))
+                parts[name].filled[method] = filled
+                parts[name].fits[method] = fit_saturation(*filled)
+    whole = parts.pop(FIELD)
     write_json(
         measures,
         {
-            "resolution": {method: summarise_resolution(curve) for method, curve in curves.items()},
-            "saturation": {
-                method: {"final": fit.final, "time_constant": fit.time_constant, "residual": fit.residual}
-                for method, fit in fits.items()
+            **whole.numbers(),
+            "regions": {
+                name: {"rectangle": wanted["regions"][name], **part.numbers()} for name, part in parts.items()
             },
-            "widths": {method: width_distribution(each) for method, each in measured.items()},
+            "local_resolution": {method: _numbers(each, arrays[method]) for method, each in tiled.items()},
             "left_out": left_out,
             "provenance": provenance(
                 "measure", parameters, angiogram, network, expert, tracks, maps, shifts, operating_points
@@ -116,28 +175,98 @@ def run(
         },
     )
     name = parameters["name"]
+    panels = {
+        method: LocalPanel(
+            array[0],
+            tiled.get(method),
+            {
+                region: resolution_at(part.curves[method]).size
+                for region, part in parts.items()
+                if method in part.curves
+            },
+        )
+        for method, array in arrays.items()
+    }
+    draw_local = partial(
+        local_resolution_figure,
+        extent=extent_of(density),
+        regions=wanted["regions"],
+        title=f"{name}: local resolution",
+    )
     for path, draw, content in (
-        (resolution, partial(ring_correlation_figure, title=f"{name}: Fourier ring correlation"), curves),
-        (saturation, partial(saturation_figure, fits=fits, title=f"{name}: filling of the image"), filled),
-        (widths, partial(width_figure, title=f"{name}: vessel widths (FWHM)"), measured),
+        (
+            resolution,
+            partial(ring_correlation_figure, title=f"{name}: Fourier ring correlation"),
+            whole.curves,
+        ),
+        (
+            saturation,
+            partial(saturation_figure, fits=whole.fits, title=f"{name}: filling of the image"),
+            whole.filled,
+        ),
+        (widths, partial(width_figure, title=f"{name}: vessel widths (FWHM)"), whole.widths),
+        (local, draw_local, panels),
     ):
         with complete_or_absent(path) as temporary:
             _or_nothing(draw, content, left_out).savefig(temporary)
 
 
-def _track_halves(tracks: Path, density: Any, n_splits: int, rng: np.random.Generator) -> Any:
-    """Density maps of the halves of the tracks, whose numbers become those of the acquisition."""
+def _regions(wanted: dict[str, list[float]], array: Any) -> dict[str, Region]:
+    """The whole field and, by name, the pixels of every region that was asked for."""
+    field, spacing, origin = extent_of(array), array.attrs["spacing"], array.attrs["origin"]
+    rounding = 1e-6 * spacing["z"]
+    regions = {FIELD: WHOLE}
+    for name, (left, right, top, bottom) in wanted.items():
+        if not (
+            field[0] - rounding <= left < right <= field[1] + rounding
+            and field[2] - rounding <= top < bottom <= field[3] + rounding
+        ):
+            raise InputError(
+                f"measures.regions.{name}: {[left, right, top, bottom]} m, expected x and z within the field, "
+                f"{[float(f'{edge:.6g}') for edge in field]}"
+            )
+        regions[name] = region_slices(
+            (left, right, top, bottom),
+            array.shape[1:],
+            origin=(origin["x"], origin["z"]),
+            pixel_size=spacing["z"],
+        )
+        sides = [part.stop - part.start for part in regions[name]]
+        if min(sides) < LEAST_SIDE:
+            raise InputError(
+                f"measures.regions.{name}: {sides[0]} × {sides[1]} fine pixels, expected at least {LEAST_SIDE} a side "
+                "for the Fourier ring correlation"
+            )
+    return regions
+
+
+def _numbers(local: LocalResolution, array: Any) -> dict[str, Any]:
+    """The resolution of the tiles for a file: metres, None where there is none; centres of rows and columns."""
+    spacing, origin, tiles = array.attrs["spacing"], array.attrs["origin"], local.tiles
+    middle = (tiles.side - 1) / 2
+    return {
+        "side": tiles.side * spacing["z"],
+        "z": (origin["z"] + (tiles.top + middle) * spacing["z"]).tolist(),
+        "x": (origin["x"] + (tiles.left + middle) * spacing["x"]).tolist(),
+        "tracks": local.tracks.tolist(),
+        **{
+            threshold: [[one if np.isfinite(one) else None for one in row] for row in size.tolist()]
+            for threshold, size in local.size.items()
+        },
+    }
+
+
+def _track_halves(tracks: Path, density: Any, n_splits: int, rng: np.random.Generator) -> Iterator[Halves]:
+    """Density maps of the halves of the tracks."""
     spacing, origin = density.attrs["spacing"], density.attrs["origin"]
     grid = FineGrid(
         shape=density.shape[1:], spacing=(spacing["z"], spacing["x"]), origin=(origin["z"], origin["x"])
     )
-    n_tracks, blocks = 0, []
-    for block in read_tracks(tracks):
-        block["track"] += n_tracks
-        n_tracks = int(block["track"].max(initial=n_tracks - 1)) + 1
-        blocks.append(block)
-    together = np.concatenate(blocks)
-    return track_halves(together, lambda half: track_maps([half], grid).density, n_splits=n_splits, rng=rng)
+
+    def counts(blocks: Iterable[NDArray[np.void]]) -> NDArray[np.int32]:
+        return track_maps(blocks, grid).density
+
+    return track_halves(lambda: read_tracks(tracks), counts, n_splits=n_splits, rng=rng)
 
 
 def _or_nothing(draw: Any, content: dict[str, Any], left_out: dict[str, str]) -> Figure:
