@@ -407,6 +407,10 @@ def test_zea_without_a_time_of_the_peak_takes_the_users(tmp_path):
     with h5py.File(path, "r+") as file:
         del file["scan/t_peak"]
     check_block(open_recording(path, {"time_offset": -0.27e-6}))
+    with pytest.raises(
+        InputError, match=r"scan/t_peak is missing, expected it, or in the description time_offset"
+    ):
+        open_recording(path)
 
 
 @pytest.mark.parametrize(

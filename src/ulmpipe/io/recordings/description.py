@@ -173,7 +173,7 @@ class Description:
     bandwidth
         Full width at half the amplitude that is kept of radio-frequency samples, Hz; None: all that they hold.
     time_offset
-        Added to the start time that a file gives, s: a delay that was calibrated.
+        Added to the start time that a file gives, s: a delay that was calibrated; None: nothing is known of one.
     options
         What concerns one format only.
     """
@@ -181,7 +181,7 @@ class Description:
     facts: ScanFacts = field(default_factory=ScanFacts)
     frames_per_block: int | None = None
     bandwidth: float | None = None
-    time_offset: float = 0.0
+    time_offset: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -229,7 +229,7 @@ def read_description(
         facts=check_plausible(ScanFacts(**{name: values[name] for name in FACTS if name in values}), source),
         frames_per_block=values.get("frames_per_block"),
         bandwidth=values.get("bandwidth"),
-        time_offset=values.get("time_offset", 0.0),
+        time_offset=values.get("time_offset"),
         options={name: words[name] for name in options if words.get(name) is not None},
     )
 

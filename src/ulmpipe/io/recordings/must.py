@@ -51,7 +51,7 @@ def open_file(path: Path, description: Description) -> Source:
             raise InputError(f"{path}: param.{name} is missing, expected a number")
     rate, carrier, speed, pitch = (float(values[name] or 0) for name in ("fs", "fc", "c", "pitch"))
     n_time, n_elements, n_frames = rf.shape
-    start_time = (values["t0"] or 0.0) + description.time_offset
+    start_time = (values["t0"] or 0.0) + (description.time_offset or 0.0)
     angle = 0.0
     if delays is not None:
         place = pitch * (np.arange(n_elements) - (n_elements - 1) / 2)

@@ -177,7 +177,7 @@ def _facts(path: Path, kind: str, stored: ScanFacts, description: Description) -
                 str(path), name, f"it in {path.stem + '.yaml' if sidecar is None else sidecar.name}"
             )
     if facts.start_time is not None:
-        facts = replace(facts, start_time=facts.start_time + description.time_offset)
+        facts = replace(facts, start_time=facts.start_time + (description.time_offset or 0.0))
     return facts
 
 

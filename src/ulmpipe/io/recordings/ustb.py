@@ -79,7 +79,7 @@ def open_file(path: Path, description: Description) -> Source:
         )
     # From the passage through the origin back to the first element's firing.
     earlier = -(geometry[0][:, None] * np.sin(angles)).min(axis=0) / speed
-    start_times = begin + earlier + description.time_offset
+    start_times = begin + earlier + (description.time_offset or 0.0)
     band = widest_band(sampling_frequency=rate, demodulation_frequency=carrier)
     step = 1 if modulation else decimation(rate, min(band, description.bandwidth or band))
     kept = len(range(0, n_samples, step)) - samples_lost(start_times, rate / step)

@@ -305,4 +305,8 @@ def start_time_of(workspace: Workspace, receive: int, transmits: list[int]) -> f
     if max(first) - min(first) > SAME_DELAY:
         raise InputError(f"{path}: TX.Delay begins at {first} wavelengths, expected the same for all angles")
     in_periods = (2 * depth - min(first) - peak) / workspace.frequency
-    return in_periods - 2 * lens * workspace.array_unit / workspace.speed + workspace.description.time_offset
+    return (
+        in_periods
+        - 2 * lens * workspace.array_unit / workspace.speed
+        + (workspace.description.time_offset or 0.0)
+    )

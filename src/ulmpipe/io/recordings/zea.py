@@ -75,11 +75,11 @@ def open_file(path: Path, description: Description) -> Source:
         order, pitch = linear_array(positions, f"{path}: scan/probe_geometry")
         angles = _angles(path, groups, n_waves, positions[:, 0], speed)
         begin = _per_wave(path, groups, "initial_times", n_waves)
-        peak = _peak(path, groups, n_waves)
+        peak = _peak(path, groups, n_waves, description)
         between = _array(groups, "time_to_next_transmit")
     if len(order) != n_elements:
         raise InputError(f"{path}: scan/probe_geometry has {len(order)} rows, expected {n_elements} elements")
-    start_times = begin - peak + description.time_offset
+    start_times = begin - peak + (description.time_offset or 0.0)
     band = widest_band(sampling_frequency=rate, demodulation_frequency=carrier)
     step = 1 if n_channels == 2 else decimation(rate, min(band, description.bandwidth or band))
     n_complex = len(range(0, n_samples, step))
@@ -204,10 +204,15 @@ def _per_wave(path: Path, groups: Sequence[Any], name: str, n_waves: int) -> NDA
     return np.broadcast_to(values.ravel(), (n_waves,)).copy()
 
 
-def _peak(path: Path, groups: Sequence[Any], n_waves: int) -> NDArray[np.float64]:
-    """From the beginning of each pulse to its centre, s; 0 where the file does not say."""
+def _peak(path: Path, groups: Sequence[Any], n_waves: int, description: Description) -> NDArray[np.float64]:
+    """From the beginning of each pulse to its centre, s; where the file does not say, the user must."""
     peaks, which = _array(groups, "t_peak"), _array(groups, "tx_waveform_indices")
     if peaks is None:
+        if description.time_offset is None:
+            raise InputError(
+                f"{path}: scan/t_peak is missing, expected it, or in the description time_offset: minus the time (s) "
+                "from the beginning of the pulse to its centre"
+            )
         return np.zeros(n_waves)
     if which is not None and peaks.size > 1:
         return peaks.ravel()[which.astype(int)]
