@@ -106,4 +106,5 @@ def _workflow(
 
 
 def _name(job: Any) -> str:
-    return ":".join([job.rule.name, *([",".join(job.wildcards)] if job.wildcards else [])])
+    wildcards = ",".join(filter(None, job.wildcards))
+    return f"{job.rule.name}:{wildcards}" if wildcards else job.rule.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,55 @@ def test_what_is_imaged_of_channel_data_must_be_said(tmp_path: Path) -> None:
         settings({"recording": str(tmp_path / "block.npy"), "kind": "iq", "field": field})
     with pytest.raises(InputError, match=r"acquisitions.mine.feild: unknown key"):
         settings({"recording": str(tmp_path / "block.npy"), "feild": field})
+
+
+def test_a_recording_may_have_a_probe_and_a_sequence_of_its_own(phantom: Path, tmp_path: Path) -> None:
+    blocks, words, field = exported(phantom)
+    own = {
+        "probe": {"name": "L22-14v", **SMALL["probe"]},
+        "sequence": {"frame_rate": 1000.0, **SMALL["sequence"]},
+    }
+    entry = {"recording": write_blocks(tmp_path / "mine", blocks, words), "field": field, **own}
+    shared = {name: value for name, value in SMALL.items() if name not in own}
+    changes = shared | {
+        "probe": {"name": "L11-5v"},
+        "sequence": {"frame_rate": 250.0},
+        "model": "pretrained",
+        "acquisitions": {"mine": entry},
+    }
+    prepare(tmp_path)
+    calls = []
+    for command in commands(tmp_path, changes, ("results/correlation/mine.zarr",)).values():
+        arguments = shlex.split(command)
+        calls.append(arguments[arguments.index("ulmpipe") + 1 : arguments.index("2>&1")])
+    done = run_stages(tmp_path, calls)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "results").glob("point_spread*")) == [
+        "point_spread_mine.zarr"
+    ]
+    found = open_store(tmp_path / "results/correlation/mine.zarr", "correlation")["correlation"][:]
+    expected = open_store(phantom / "correlation/20MB.zarr", "correlation")["correlation"][:]
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # half precision
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (
+            {"sequence": {"frame_rate": -1.0}},
+            r"mine\.sequence\.frame_rate: -1\.0: expected a value greater",
+        ),
+        ({"sequence": {"frame_rte": 500.0}}, r"acquisitions\.mine\.sequence\.frame_rte: 500\.0: "),
+        ({"probe": {"name": "L99"}}, r"acquisitions\.mine\.probe.*L99"),
+    ],
+)
+def test_what_is_wrong_in_a_recording_s_own_sections_is_named(
+    own: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    field = {"width": 1e-3, "height": 1e-3, "depth": 8e-3}
+    with pytest.raises(InputError, match=message) as raised:
+        settings({"recording": str(tmp_path / "block.npy"), "field": field, **own})
+    assert "\n" not in str(raised.value)
 
 
 def test_a_recording_needs_no_truth_and_no_bubbles(tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ rule recorded_channel_data:
     params:
         parameters=lambda wildcards: given(
             "recorded_channel_data",
-            "probe",
-            "sequence",
             "medium",
+            probe=probe_of(wildcards.acquisition),
+            sequence=sequence_of(wildcards.acquisition),
             acquisition=sections["acquisitions"][wildcards.acquisition],
         ),
     log:
@@ -112,8 +112,8 @@ rule recorded_images:
     params:
         parameters=lambda wildcards: given(
             "recorded_images",
-            "sequence",
             "medium",
+            sequence=sequence_of(wildcards.acquisition),
             acquisition=sections["acquisitions"][wildcards.acquisition],
             beamforming={"pixel": settings.beamforming.pixel},
         ),

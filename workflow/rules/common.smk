@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ulmpipe.configuration import check_configuration, check_graph_files, read_yaml
+from ulmpipe.configuration.sections import OWN_SECTIONS
 from ulmpipe.configuration.models import MADE_FOR, OPERATING_POINTS, WEIGHTS, read_model, unlike
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
@@ -44,6 +45,10 @@ if settings.model != "train":
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
     for line in unlike(sections, model["made_for"]):
         print(f"note: {line}", file=sys.stderr)
+    for name in settings.recordings:
+        own = {section: settings.section_of(name, section).model_dump(mode="json") for section in OWN_SECTIONS}
+        for line in set(unlike(sections | own, model["made_for"])) - set(unlike(sections, model["made_for"])):
+            print(f"note: acquisitions.{name}.{line}", file=sys.stderr)
 
 
 def one_of(names):
@@ -58,6 +63,7 @@ wildcard_constraints:
     shard=r"\d{3}|validation",
     phase="phase_1|phase_2",
     method="expert|network",
+    own=f"(?:{'|'.join(['', *(re.escape(f'_{name}') for name in settings.recordings)])})",
 
 
 def without(name, *keys):
@@ -184,11 +190,37 @@ compared = settings.comparison.acquisitions or [
 ]
 
 
+def probe_of(acquisition):
+    return settings.section_of(acquisition, "probe").model_dump(mode="json")
+
+
+def sequence_of(acquisition):
+    return settings.section_of(acquisition, "sequence").model_dump(mode="json")
+
+
+# recordings with a probe or a sequence of their own have a point spread function of their own, too
+point_spreads = {"": None} | {
+    f"_{name}": name for name, recording in settings.recordings.items() if recording.probe or recording.sequence
+}
+
+
+def point_spread_of(wildcards):
+    own = f"_{wildcards.acquisition}"
+    return f"{results}/point_spread{own if own in point_spreads else ''}.zarr"
+
+
+def point_spread_parameters(wildcards):
+    acquisition = point_spreads[wildcards.own]
+    own = {} if acquisition is None else {"probe": probe_of(acquisition), "sequence": sequence_of(acquisition)}
+    return given("point_spread", "probe", "sequence", "medium", "beamforming", "correlation", **own)
+
+
 def block_interval(acquisition):
     """Seconds from block to block; of a recording at least those of a block."""
     if acquisition in settings.phantoms:
         return settings.phantom.block_interval
-    return settings.sequence.frames_per_block / settings.sequence.frame_rate
+    sequence = sequence_of(acquisition)
+    return sequence["frames_per_block"] / sequence["frame_rate"]
 
 
 def recordings_of(kind):

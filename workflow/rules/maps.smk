@@ -14,7 +14,7 @@ rule track:
         parameters=lambda wildcards: given(
             "track",
             "tracking",
-            sequence={"frame_rate": settings.sequence.frame_rate},
+            sequence={"frame_rate": sequence_of(wildcards.acquisition)["frame_rate"]},
             targets={"upsampling": settings.targets.upsampling},
             concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,
         ),
@@ -151,7 +151,7 @@ rule measure:
             "seed",
             "measures",
             name=wildcards.acquisition,
-            sequence={name: sections["sequence"][name] for name in ("frame_rate", "frames_per_block")},
+            sequence={name: sequence_of(wildcards.acquisition)[name] for name in ("frame_rate", "frames_per_block")},
             targets={"upsampling": settings.targets.upsampling},
             concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,
         ),

@@ -32,17 +32,17 @@ rule correlate:
         "Clutter filter and correlation maps of {wildcards.acquisition}"
     input:
         iq=f"{results}/iq/{{acquisition}}.zarr",
-        point_spread=f"{results}/point_spread.zarr",
+        point_spread=point_spread_of,
     output:
         correlation=directory(f"{results}/correlation/{{acquisition}}.zarr"),
     params:
-        parameters=given(
+        parameters=lambda wildcards: given(
             "correlate",
             "seed",
-            "sequence",
             "medium",
             "motion",
             "clutter_filter",
+            sequence=sequence_of(wildcards.acquisition),
             correlation=without("correlation", "point_spread_shape"),
         ),
     log:

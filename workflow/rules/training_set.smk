@@ -3,15 +3,15 @@
 
 rule point_spread:
     message:
-        "Point spread function of probe and sequence"
+        "Point spread function of probe and sequence{wildcards.own}"
     output:
-        point_spread=directory(f"{results}/point_spread.zarr"),
+        point_spread=directory(f"{results}/point_spread{{own}}.zarr"),
     params:
-        parameters=given("point_spread", "probe", "sequence", "medium", "beamforming", "correlation"),
+        parameters=point_spread_parameters,
     log:
-        f"{results}/logs/point_spread.log",
+        f"{results}/logs/point_spread{{own}}.log",
     benchmark:
-        f"{results}/benchmarks/point_spread.tsv"
+        f"{results}/benchmarks/point_spread{{own}}.tsv"
     conda:
         "../envs/ulmpipe.yaml"
     threads: 1

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import inf, pi
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from ulmpipe.acoustics.named_probes import probe_figures, probe_names
 from ulmpipe.displacement import TISSUE_ERROR, count_states
@@ -456,6 +456,11 @@ class Recording(_Section):
     field: ImagedField | None = Field(
         default=None, description="what is imaged of channel data; images are taken as they are"
     )
+    probe: dict[str, Any] = Field(
+        default={},
+        description="what differs from the section `probe`; a name takes all of that probe's figures",
+    )
+    sequence: dict[str, Any] = Field(default={}, description="what differs from the section `sequence`")
     carrier: bool = Field(
         default=True, description="whether the phase of images turns with depth, as delay-and-sum leaves it"
     )
@@ -474,6 +479,10 @@ class Recording(_Section):
             expected = "missing: expected width, height and depth" if self.field is None else "expected none"
             raise ValueError(f"field: {expected} for kind {self.kind}")
         return self
+
+
+OwnSection = Literal["probe", "sequence"]
+OWN_SECTIONS: tuple[OwnSection, ...] = get_args(OwnSection)
 
 
 def _kind_of_acquisition(entry: Any) -> str:
@@ -808,6 +817,27 @@ class Configuration(_Section):
                 f"{n_states}, not {self.tissue.n_states}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _recordings_are_described(self) -> Self:
+        for name in self.recordings:
+            for section in OWN_SECTIONS:
+                try:
+                    self.section_of(name, section)
+                except ValidationError as error:
+                    wrong = error.errors()[0]
+                    field = ".".join(["acquisitions", name, section, *map(str, wrong["loc"])])
+                    raise ValueError(f"{field}: {wrong['input']!r}: {wrong['msg']}") from None
+        return self
+
+    def section_of(self, acquisition: str, section: OwnSection) -> ProbeSection | Sequence:
+        """Probe or sequence of an acquisition: the configuration's, but for what a recording has of its own."""
+        shared = getattr(self, section)
+        each = self.acquisitions[acquisition]
+        own = getattr(each, section) if isinstance(each, Recording) else {}
+        if not own:
+            return shared
+        return type(shared).model_validate(own if "name" in own else shared.model_dump() | own)
 
     @property
     def phantoms(self) -> dict[str, Acquisition]:
