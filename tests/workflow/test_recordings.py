@@ -223,7 +223,7 @@ def test_a_recording_may_have_a_probe_and_a_sequence_of_its_own(phantom: Path, t
     ]
     found = open_store(tmp_path / "results/correlation/mine.zarr", "correlation")["correlation"][:]
     expected = open_store(phantom / "correlation/20MB.zarr", "correlation")["correlation"][:]
-    np.testing.assert_allclose(found, expected, atol=2e-3)  # half precision
+    np.testing.assert_allclose(found, expected, atol=5e-3)  # whole numbers of another scale
 
 
 @pytest.mark.parametrize(
