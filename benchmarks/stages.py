@@ -1,0 +1,152 @@
+"""Seconds a block and memory of each stage of an acquisition, against the number of pixels and of frames.
+
+Run: python -m benchmarks.stages [--output docs/stages.png] [--folder FOLDER]. Runs the pipeline itself on one core,
+with the model that comes with the package, on fields of 1 to 64 mm² and on blocks of 128 to 512 frames, and reads what
+Snakemake recorded of each job: CPU time, which other work on the machine does not lengthen, and the largest resident
+memory. Finished runs in FOLDER are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from benchmarks.scene import announce
+
+STAGES = (
+    "channel_data",
+    "beamform",
+    "correlate",
+    "infer",
+    "localize",
+    "track",
+    "ground_truth",
+    "score",
+    "angiogram",
+)
+MOSAICS, FRAMES = (1, 2, 4, 8), (128, 256, 512)
+USUAL_MOSAIC, USUAL_FRAMES = 2, 256
+FEW, MANY = 1, 3  # blocks: what a stage needs to start cancels in the difference
+SIDE = 40  # pixels of a volume of the mosaic
+CONCENTRATION = 10.0
+
+
+def run(folder: Path, mosaic: int, n_frames: int, n_blocks: int) -> dict[str, dict[str, float]]:
+    """CPU seconds and megabytes of each stage of one acquisition of `n_blocks`."""
+    results = folder / f"{mosaic}_{n_frames}_{n_blocks}"
+    changes: dict[str, Any] = {
+        "results": str(results),
+        "model": "pretrained",
+        "sequence": {"frames_per_block": n_frames},
+        "acquisitions": {"it": {"concentration_per_mm3": CONCENTRATION, "n_blocks": n_blocks}},
+        "phantom": {"mosaic": [mosaic, mosaic]},
+        "motion": {"within_blocks": "rigid"},
+        "inference": {"tile": 128},
+    }
+    configuration = folder / f"{results.name}.yaml"
+    configuration.write_text(yaml.safe_dump(changes))
+    targets = [f"{results}/angio_it.zarr", f"{results}/scores_it.json", f"{results}/tracks/it.h5"]
+    command = ["snakemake", "--cores", "1", *targets, "--configfile", str(configuration), "--quiet", "all"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment)
+    return {stage: _measured(results / "benchmarks" / stage / "it.tsv") for stage in STAGES}
+
+
+def _measured(table: Path) -> dict[str, float]:
+    with table.open() as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    return {"seconds": float(row["cpu_time"]), "megabytes": float(row["max_rss"])}
+
+
+def measure(folder: Path, mosaic: int, n_frames: int) -> dict[str, dict[str, float]]:
+    """Seconds a block and megabytes of each stage at one size."""
+    few, many = (run(folder, mosaic, n_frames, n_blocks) for n_blocks in (FEW, MANY))
+    return {
+        stage: {
+            "seconds_a_block": (many[stage]["seconds"] - few[stage]["seconds"]) / (MANY - FEW),
+            "megabytes": many[stage]["megabytes"],
+            "megabytes_of_one_block": few[stage]["megabytes"],
+        }
+        for stage in STAGES
+    }
+
+
+def slope(amounts: Sequence[float], values: Sequence[float]) -> float:
+    """Exponent of the power law between the two largest amounts; NaN where it took no time to speak of."""
+    (a, b), (x, y) = amounts[-2:], values[-2:]
+    return math.log(y / x) / math.log(b / a) if min(x, y) > 0 else math.nan
+
+
+def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
+    """Four panels: time and memory, against pixels and frames."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), sharex="col", sharey="row", layout="constrained")
+    for column, (what, sizes) in enumerate(found.items()):
+        amounts = [size["amount"] for size in sizes]
+        for row, (value, label) in enumerate(
+            (("seconds_a_block", "CPU seconds a block"), ("megabytes", "peak memory, MB"))
+        ):
+            axis = axes[row, column]
+            for number, stage in enumerate(STAGES):
+                shown = [size["stages"][stage][value] for size in sizes]
+                axis.plot(amounts, shown, "o-", label=stage, color=plt.cm.tab10(number), markersize=4)
+            axis.set(xscale="log", yscale="log")
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(alpha=0.3, which="both")
+            if row == 1:
+                axis.set_xlabel(what)
+                axis.set_xticks(amounts, [f"{amount:,}".replace(",", " ") for amount in amounts], minor=False)
+                axis.minorticks_off()
+            if column == 0:
+                axis.set_ylabel(label)
+    axes[0, 0].set_ylim(bottom=5e-3)
+    axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    side = USUAL_MOSAIC * SIDE
+    axes[0, 0].set_title(f"blocks of {USUAL_FRAMES} frames")
+    axes[0, 1].set_title(f"fields of {side} × {side} pixels")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs/stages.png"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "ulmpipe_stages")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    announce()
+    found: dict[str, list[dict[str, Any]]] = {"pixels": [], "frames": []}
+    for mosaic in MOSAICS:
+        stages = measure(options.folder, mosaic, USUAL_FRAMES)
+        found["pixels"].append({"amount": (mosaic * SIDE) ** 2, "stages": stages})
+    for n_frames in FRAMES:
+        stages = measure(options.folder, USUAL_MOSAIC, n_frames)
+        found["frames"].append({"amount": n_frames, "stages": stages})
+    for what, sizes in found.items():
+        amounts = [size["amount"] for size in sizes]
+        print(f"{what}: {amounts}")
+        for stage in STAGES:
+            seconds = [size["stages"][stage]["seconds_a_block"] for size in sizes]
+            memory = [round(size["stages"][stage]["megabytes"]) for size in sizes]
+            listed = ", ".join(f"{each:.2f}" for each in seconds)
+            print(f"  {stage:14s} {listed} s a block (power {slope(amounts, seconds):.2f}); {memory} MB")
+    (options.folder / "stages.json").write_text(json.dumps(found, indent=1))
+    draw(options.output, found)
+    print(f"written {options.output}")
+
+
+if __name__ == "__main__":
+    main()
