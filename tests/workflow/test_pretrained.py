@@ -13,18 +13,22 @@ from ulmpipe.stages import pack_model
 MADE_FOR = {"sequence": {"frame_rate": 1000.0, "n_cycles": 3}, "beamforming": {"pixel": 25e-6}}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A packed model of two files that are no model."""
-    for name in ("phase_2.safetensors", "operating_points.json"):
-        (tmp_path / name).write_text("{}")
+def packed(tmp_path, *weights):
+    """A packed model of files that are no model."""
+    for name in (*weights, "operating_points.json"):
+        (tmp_path / name).write_text(f'{{"name": "{name}"}}')
     pack_model.run(
         {"network": {"name": "complex"}, "made_for": MADE_FOR},
-        model=tmp_path / "phase_2.safetensors",
+        models=[tmp_path / name for name in weights],
         operating_points=tmp_path / "operating_points.json",
         folder=tmp_path / "packed",
     )
     return tmp_path / "packed"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return packed(tmp_path, "phase_2.safetensors")
 
 
 def test_nothing_is_trained_and_only_the_test_volume_is_made(folder, tmp_path):
@@ -36,6 +40,37 @@ def test_nothing_is_trained_and_only_the_test_volume_is_made(folder, tmp_path):
     assert not rules & {"train", "training_blocks", "operating_points"}
     assert {"infer", "angiogram", "score", "render"} <= rules
     assert {job for job in jobs if job.startswith("vessel_graph")} == {"vessel_graph:synthetic_3"}
+
+
+VELOCITIES = ("results/velocity/20MB_speed.png",)
+
+
+def test_a_model_with_velocities_needs_no_training_for_them(tmp_path):
+    folder, run = packed(tmp_path, "phase_2.safetensors", "velocity.safetensors"), tmp_path / "run"
+    assert "velocity" in (folder / "velocity.safetensors").read_text()
+    run.mkdir()
+    prepare(run)
+    jobs = would_run(run, SMALL | {"model": str(folder)}, targets=VELOCITIES)
+    assert {"infer_velocity:20MB", "velocity_maps:20MB"} <= jobs
+    assert not {job.split(":")[0] for job in jobs} & {"train_velocity", "training_blocks", "velocity_targets"}
+
+
+def test_velocities_of_a_model_without_them_are_trained_on_from_its_weights(folder, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    prepare(run)
+    jobs = would_run(run, SMALL | {"model": str(folder)}, targets=VELOCITIES)
+    assert "train_velocity" in jobs
+    assert not any(job.startswith("train:") for job in jobs)
+
+
+def test_velocities_are_packed_only_if_wanted(tmp_path):
+    prepare(tmp_path)
+    for wanted in (False, True):
+        jobs = would_run(
+            tmp_path, SMALL | {"velocity": {"packed": wanted}}, targets=("results/model/packed",)
+        )
+        assert ("train_velocity" in jobs) == wanted
 
 
 def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):

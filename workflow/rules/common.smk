@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ulmpipe.configuration import check_configuration, check_graph_files, read_yaml
+from ulmpipe.configuration.models import MADE_FOR, OPERATING_POINTS, VELOCITY_WEIGHTS, WEIGHTS, read_model, unlike
 from ulmpipe.configuration.sections import OWN_SECTIONS
-from ulmpipe.configuration.models import MADE_FOR, OPERATING_POINTS, WEIGHTS, read_model, unlike
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
 from ulmpipe.io.stores import alone
@@ -33,6 +33,7 @@ bubble_sets = {volume: None for volume in settings.volumes.train} | {
 
 # weights and thresholds of this run's training, or of a model from elsewhere
 weights = f"{results}/model/phase_2.safetensors"
+velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
 if settings.model != "train":
     shipped = Path(workflow.basedir) / "models/light_cortex"
@@ -43,6 +44,8 @@ if settings.model != "train":
         sys.exit(f"error in the configuration:\n{error}")
     sections["network"]["name"] = model["network"]
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
+    if (folder / VELOCITY_WEIGHTS).is_file():
+        velocity_weights = str(folder / VELOCITY_WEIGHTS)
     for line in unlike(sections, model["made_for"]):
         print(f"note: {line}", file=sys.stderr)
     for name in settings.recordings:

@@ -86,7 +86,10 @@ rule pack_model:
     message:
         "The trained network as a folder"
     input:
-        model=f"{results}/model/phase_2.safetensors",
+        models=[
+            f"{results}/model/phase_2.safetensors",
+            *([f"{results}/model/velocity.safetensors"] if settings.velocity.packed else []),
+        ],
         operating_points=f"{results}/model/operating_points.json",
     output:
         folder=directory(f"{results}/model/packed"),
@@ -104,4 +107,4 @@ rule pack_model:
         runtime=10,
     shell:
         "python -m ulmpipe pack_model --parameters {params.parameters:q} --threads {threads}"
-        " --model {input.model} --operating-points {input.operating_points} --folder {output.folder} 2>&1 | tee {log}"
+        " --models {input.models} --operating-points {input.operating_points} --folder {output.folder} 2>&1 | tee {log}"

@@ -58,7 +58,11 @@ rule train_velocity:
         ),
     params:
         parameters=given(
-            "train_velocity", "seed", "network", "velocity", augmentation=sections["training"]["augmentation"]
+            "train_velocity",
+            "seed",
+            "network",
+            velocity=without("velocity", "packed"),
+            augmentation=sections["training"]["augmentation"],
         ),
     log:
         f"{results}/logs/train_velocity.log",
@@ -84,7 +88,7 @@ rule infer_velocity:
         "Velocities over the field of {wildcards.acquisition}"
     input:
         correlation=f"{results}/correlation/{{acquisition}}.zarr",
-        model=f"{results}/model/velocity.safetensors",
+        model=velocity_weights,
     output:
         velocities=directory(f"{results}/detections/{{acquisition}}_velocity.zarr"),
     params:

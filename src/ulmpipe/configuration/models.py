@@ -10,6 +10,7 @@ from ulmpipe.errors import InputError
 from ulmpipe.io.stores import read_json
 
 WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_points.json", "model.json"
+VELOCITY_WEIGHTS = "velocity.safetensors"  # a model may have them or not
 # sections of the configuration that decide what correlation maps look like
 MADE_FOR = ("probe", "sequence", "beamforming", "correlation", "clutter_filter")
 

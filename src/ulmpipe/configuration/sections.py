@@ -627,6 +627,7 @@ class VelocitySection(_Section):
     n_epochs: Count = Field(description="passes over the training set")
     batch_size: Count = Field(description="blocks a step")
     learning_rate: Positive = Field(description="largest rate of Adam; cosine with warm-up")
+    packed: bool = Field(description="whether `results/model/packed` takes the network of velocities along")
 
 
 class Measures(_Section):

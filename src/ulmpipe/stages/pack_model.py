@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ulmpipe.configuration.models import DESCRIPTION, OPERATING_POINTS, WEIGHTS
+from ulmpipe.configuration.models import DESCRIPTION, OPERATING_POINTS, VELOCITY_WEIGHTS, WEIGHTS
 from ulmpipe.io.stores import complete_or_absent, provenance, write_json
 from ulmpipe.stages._parameters import Parameters
 
 
-def run(parameters: Parameters, *, model: Path, operating_points: Path, folder: Path) -> None:
-    """Copy weights and thresholds and describe what they were made for."""
+def run(parameters: Parameters, *, models: list[Path], operating_points: Path, folder: Path) -> None:
+    """Copy weights, of velocities too if `models` has them, and thresholds, and describe what they were made for."""
     folder.mkdir(parents=True, exist_ok=True)
-    for source, name in ((model, WEIGHTS), (operating_points, OPERATING_POINTS)):
+    names = (WEIGHTS, VELOCITY_WEIGHTS)
+    for source, name in ((operating_points, OPERATING_POINTS), *zip(models, names, strict=False)):
         with complete_or_absent(folder / name) as temporary:
             shutil.copyfile(source, temporary)
     write_json(
@@ -21,6 +22,6 @@ def run(parameters: Parameters, *, model: Path, operating_points: Path, folder: 
         {
             "network": parameters["network"]["name"],
             "made_for": parameters["made_for"],
-            "provenance": provenance("pack_model", parameters, model, operating_points),
+            "provenance": provenance("pack_model", parameters, *models, operating_points),
         },
     )
