@@ -102,8 +102,9 @@ def _sound_blocks(
     """Number and samples of the blocks without a fault; a faulty one ends the import, or is told of and left out."""
     for index in progress(range(n_blocks), "recording"):
         try:
-            block = recording.read_block(index)
-            fault = _fault(block)
+            with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are counted instead
+                block = recording.read_block(index)
+                fault = _fault(block)
             if fault:
                 raise InputError(
                     f"{recording.file_of(index)}: block {index}: {fault}, expected a sound block"
