@@ -13,6 +13,7 @@ import pytest
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import (
     alone,
+    check_nobody_writes,
     complete_or_absent,
     new_array,
     new_store,
@@ -129,6 +130,18 @@ def test_who_lost_a_lock_with_its_folder_does_not_remove_the_next_one(tmp_path):
         first.__exit__(None, None, None)
         with pytest.raises(InputError, match="is writing it"), alone(path):
             pass
+
+
+def test_a_folder_in_which_somebody_writes_is_told_of_by_output(tmp_path):
+    (tmp_path / ".stale.json.lock").touch()  # its holder was killed
+    check_nobody_writes(tmp_path)
+    assert left_over(tmp_path) == []
+    with (
+        alone(tmp_path / "iq" / "mine.zarr"),
+        pytest.raises(InputError, match=f"iq/mine.zarr: process {os.getpid()} is writing it"),
+    ):
+        check_nobody_writes(tmp_path)
+    check_nobody_writes(tmp_path)
 
 
 def test_a_chunk_cut_short_is_refused(store):

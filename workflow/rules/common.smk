@@ -13,7 +13,7 @@ from ulmpipe.configuration import check_configuration, check_graph_files, read_y
 from ulmpipe.configuration.models import MADE_FOR, OPERATING_POINTS, WEIGHTS, read_model, unlike
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
-from ulmpipe.io.stores import alone
+from ulmpipe.io.stores import alone, check_nobody_writes
 
 try:
     # the last of the command line's files ranks highest, the Snakefile's own lowest
@@ -233,10 +233,15 @@ def acquisition_given(stage, wildcards, *names, **more):
 
 
 def own_results():
-    """Refuse a second run in the same folder; unlike Snakemake's own lock, this one ends with a killed run."""
+    """Refuse a second run in the same folder; unlike Snakemake's own lock, this one ends with a killed run.
+
+    A stage that outlived its run keeps the next one from starting: Snakemake would forget that its output is of a run
+    that was killed, and take it for one of the configuration as it is by then.
+    """
     lock = ExitStack()
     atexit.register(lock.close)
     try:
+        check_nobody_writes(results)
         lock.enter_context(alone(Path(results) / "run"))
     except InputError as error:
         sys.exit(f"error: another run is at work in {results} ({error})")

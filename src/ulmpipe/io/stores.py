@@ -122,6 +122,22 @@ def alone(path: Path) -> Iterator[Callable[[], bool]]:
         os.close(descriptor)
 
 
+def check_nobody_writes(folder: str | Path) -> None:
+    """Refuse a folder in which a stage is at work, such as one that outlived its run.
+
+    Raises
+    ------
+    InputError
+        Naming the output and the process that is writing it.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.endswith(".zarr")]  # of very many files
+        for name in names:
+            if name.startswith(".") and name.endswith(".lock"):
+                with alone(Path(place, name.removeprefix(".").removesuffix(".lock"))):
+                    pass
+
+
 @cache
 def _commit() -> str:
     """Commit of the source tree the package runs from, or "unknown" for an installed package."""
