@@ -1,8 +1,11 @@
 # From vessel graph to registered angiogram. The rules are in pipeline order:
 #   snakemake --cores all results/angio_20MB.png
+import logging
+
 from snakemake.utils import min_version
 
 min_version("9.10")
+logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback at every line of it
 
 
 configfile: "config/config.yaml"
@@ -25,6 +28,10 @@ report: "workflow/report/workflow.rst"
 
 onstart:
     own_results()
+
+
+onsuccess:
+    atexit.unregister(say_if_the_disk_is_full)
 
 
 onerror:

@@ -70,6 +70,18 @@ def test_a_full_disk_is_one_line(stage, capsys, error):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_may_not_be_written_is_one_line(stage, capsys, number):
+    def run(parameters):
+        raise OSError(number, os.strerror(number), "results/iq")
+
+    assert stage(run)() == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error in register: no right to read or write (")
+    assert "'results/iq'" in said
+    assert said.count("\n") == 1
+
+
 def test_an_interruption_is_one_line(stage, capsys):
     def run(parameters):
         raise KeyboardInterrupt

@@ -8,7 +8,6 @@ probes that are known by name, ``python -m ulmpipe inspect FILE`` what is in a r
 from __future__ import annotations
 
 import argparse
-import errno
 import inspect
 import json
 import os
@@ -125,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _one_line_of(name: str, work: Callable[[], None]) -> int:
     """Do the work; what a user can help ends as one line, the last one of the output."""
-    from ulmpipe.errors import InputError
+    from ulmpipe.errors import InputError, is_disk_full, is_refused
 
     try:
         work()
@@ -134,21 +133,17 @@ def _one_line_of(name: str, work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         message = "interrupted; nothing half-written was kept"
     except Exception as error:
-        if not _is_disk_full(error):
+        if is_disk_full(error):
+            message = f"no space left on the disk; nothing half-written was kept ({error})"
+        elif is_refused(error):
+            message = f"no right to read or write ({error})"
+        else:
             raise
-        message = f"no space left on the disk; nothing half-written was kept ({error})"
     else:
         return 0
     # only here: open progress bars have ended with the exception
     print(f"error in {name}: {message}", file=sys.stderr)
     return 2
-
-
-def _is_disk_full(error: Exception) -> bool:
-    """Whether an error means a full disk or quota; safetensors tells it in words of its own."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return any(words in str(error) for words in ("No space left", "StorageFull"))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,32 @@ def test_frames_without_a_finite_sample_are_dropped_and_copies_repeated():
     assert quality.repeated_frames == (3, 4)
 
 
+def test_a_hole_that_other_frames_do_not_have_is_damage():
+    block = block_of_noise(16, shape=(20, 100))
+    block[:, 4] = 0  # an element without a cable
+    block[:, 7, ::3] = 0  # weak signals as whole numbers
+    assert examine_block(block).flawless
+    block[2, 9:].flat[50:900] = 0
+    block[3] = 0
+    quality = examine_block(block)
+    assert (quality.torn_frames, quality.dropped_frames) == ((2,), (3,))
+    assert not quality.flawless
+
+
+def test_samples_of_one_frame_beyond_reason_are_damage():
+    block = block_of_noise()
+    block[2] *= 300  # 50 dB: a reflector that passes
+    assert examine_block(block).absurd_frames == ()
+    block[4, 1, 1] = 1e20
+    assert examine_block(block).absurd_frames == (4,)
+
+
+def test_no_frame_is_absurd_beside_silence():
+    block = np.zeros((3, 4), np.complex64)
+    block[1] = [1, 2, 3, 4]
+    assert examine_block(block).absurd_frames == ()
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_integers_are_clipped_at_the_limits_of_their_type(n_high, n_low):

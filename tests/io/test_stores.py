@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ import pytest
 
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import (
+    alone,
+    check_nobody_writes,
     complete_or_absent,
     new_array,
     new_store,
@@ -80,11 +83,11 @@ def test_what_a_killed_writer_left_is_removed_and_never_read(tmp_path, values):
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", killed, path], check=False).returncode == -9
-    assert ".numbers.partial.zarr" in left_over(tmp_path)
+    (partial,) = tmp_path.glob(".numbers.partial-*.zarr")
     with pytest.raises(InputError, match="no such store"):
         open_store(path)
     with pytest.raises(InputError, match="incomplete"):
-        open_store(tmp_path / ".numbers.partial.zarr")
+        open_store(partial)
     write_numbers(path, values)
     assert left_over(tmp_path) == []
 
@@ -100,6 +103,47 @@ def test_two_writers_of_one_output_do_not_mix(tmp_path):
     assert read_json(path) == {"a": 1}
 
 
+def test_a_writer_whose_folder_was_removed_leaves_the_new_one_alone(tmp_path, values):
+    """Somebody ends a run, but not a stage of it, removes the results and begins anew."""
+    path = tmp_path / "results" / "numbers.zarr"
+    anew = (
+        "import sys, numpy; sys.path.append(sys.argv[2]); from test_stores import write_numbers\n"
+        "write_numbers(sys.argv[1], numpy.ones((3, 100)))"
+    )
+    removed = r"numbers.zarr: its folder was removed while it was being written"
+    with pytest.raises(InputError, match=removed), new_store(path, provenance={}) as store:  # noqa: PT012
+        array = new_array(store, "numbers", shape=(3, 100), dtype="f8", dims=("block", "x"), units="m")
+        array[0] = values[0]
+        shutil.rmtree(path.parent)
+        subprocess.run([sys.executable, "-c", anew, path, os.path.dirname(__file__)], check=True)
+        array[1:] = values[1:]
+    np.testing.assert_array_equal(open_store(path)["numbers"][:], np.ones((3, 100)))
+    assert left_over(path.parent) == []
+
+
+def test_who_lost_a_lock_with_its_folder_does_not_remove_the_next_one(tmp_path):
+    path = tmp_path / "results" / "run"
+    first = alone(path)
+    first.__enter__()
+    shutil.rmtree(path.parent)
+    with alone(path):
+        first.__exit__(None, None, None)
+        with pytest.raises(InputError, match="is writing it"), alone(path):
+            pass
+
+
+def test_a_folder_in_which_somebody_writes_is_told_of_by_output(tmp_path):
+    (tmp_path / ".stale.json.lock").touch()  # its holder was killed
+    check_nobody_writes(tmp_path)
+    assert left_over(tmp_path) == []
+    with (
+        alone(tmp_path / "iq" / "mine.zarr"),
+        pytest.raises(InputError, match=f"iq/mine.zarr: process {os.getpid()} is writing it"),
+    ):
+        check_nobody_writes(tmp_path)
+    check_nobody_writes(tmp_path)
+
+
 def test_a_chunk_cut_short_is_refused(store):
     chunk = store / "numbers" / "c" / "1" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-7])
@@ -111,6 +155,14 @@ def test_a_lost_chunk_is_refused_though_zarr_reads_it_as_zeros(store):
     (store / "numbers" / "c" / "1" / "0").unlink()
     with pytest.raises(InputError, match=r"has 2 chunk files .* expected 3"):
         open_store(store)
+
+
+def test_a_chunk_lost_after_opening_is_refused_too(store, values):
+    array = open_store(store)["numbers"]
+    shutil.rmtree(store / "numbers" / "c" / "1")
+    np.testing.assert_array_equal(read_block(array, 0), values[0])
+    with pytest.raises(InputError, match=r"numbers.zarr/numbers: block 1 cannot be read .* No such file"):
+        read_block(array, 1)
 
 
 def test_a_block_of_zeros_is_no_lost_chunk(tmp_path):
@@ -176,6 +228,8 @@ def test_what_goes_wrong_behind_comes_to_the_front_and_leaves_no_store(tmp_path,
             for block in range(20):
                 write(Disk(), block, None)
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        InputError, match=r"^no space left on the disk for .*s\.zarr; nothing half-written was kept$"
+    ):
         fill()
     assert not list(tmp_path.glob("*s*"))

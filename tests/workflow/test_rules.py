@@ -45,7 +45,7 @@ def test_every_rule_has_one_params_value(rules):
 def test_log_and_terminal_both_get_what_a_stage_says(rules):
     for name, rule in rules.items():
         assert rule.shellcmd.startswith(f"python -m ulmpipe {name} "), name
-        assert rule.shellcmd.endswith(" 2>&1 | tee {log}"), name
+        assert rule.shellcmd.endswith(" 2>&1 | tee -i {log}"), name
 
 
 def test_snakemake_s_own_lint_is_content():

@@ -27,7 +27,7 @@ rule channel_data:
         runtime=240,
     shell:
         "python -m ulmpipe channel_data --parameters {params.parameters:q} --threads {threads}"
-        " --trajectories {input.trajectories} --channel-data {output.channel_data} 2>&1 | tee {log}"
+        " --trajectories {input.trajectories} --channel-data {output.channel_data} 2>&1 | tee -i {log}"
 
 
 rule ground_truth:
@@ -65,7 +65,7 @@ rule ground_truth:
         runtime=60,
     shell:
         "python -m ulmpipe ground_truth --parameters {params.parameters:q} --threads {threads}"
-        " --graph {input.graph} --trajectories {input.trajectories} --ground-truth {output.ground_truth} 2>&1 | tee {log}"
+        " --graph {input.graph} --trajectories {input.trajectories} --ground-truth {output.ground_truth} 2>&1 | tee -i {log}"
 
 
 rule recorded_channel_data:
@@ -97,7 +97,7 @@ rule recorded_channel_data:
         runtime=240,
     shell:
         "python -m ulmpipe recorded_channel_data --parameters {params.parameters:q} --threads {threads}"
-        " --channel-data {output.channel_data} 2>&1 | tee {log}"
+        " --channel-data {output.channel_data} 2>&1 | tee -i {log}"
 
 
 rule recorded_images:
@@ -129,4 +129,4 @@ rule recorded_images:
         runtime=240,
     shell:
         "python -m ulmpipe recorded_images --parameters {params.parameters:q} --threads {threads}"
-        " --iq {output.iq} 2>&1 | tee {log}"
+        " --iq {output.iq} 2>&1 | tee -i {log}"

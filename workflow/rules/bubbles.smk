@@ -37,7 +37,7 @@ rule trajectories:
         runtime=30,
     shell:
         "python -m ulmpipe trajectories --parameters {params.parameters:q} --threads {threads}"
-        " --graph {input.graph} --trajectories {output.trajectories} --film {output.film} 2>&1 | tee {log}"
+        " --graph {input.graph} --trajectories {output.trajectories} --film {output.film} 2>&1 | tee -i {log}"
 
 
 # for people and their viewers: no other rule asks for it
@@ -62,4 +62,4 @@ rule bubble_table:
         runtime=10,
     shell:
         "python -m ulmpipe bubble_table --parameters {params.parameters:q} --threads {threads}"
-        " --trajectories {input.trajectories} --table {output.table} 2>&1 | tee {log}"
+        " --trajectories {input.trajectories} --table {output.table} 2>&1 | tee -i {log}"

@@ -2,7 +2,9 @@
 import atexit
 import json
 import math
+import os
 import re
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +14,7 @@ from ulmpipe.configuration.models import MADE_FOR, OPERATING_POINTS, VELOCITY_WE
 from ulmpipe.configuration.sections import OWN_SECTIONS
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
-from ulmpipe.io.stores import alone
+from ulmpipe.io.stores import alone, check_nobody_writes
 
 try:
     # the last of the command line's files ranks highest, the Snakefile's own lowest
@@ -21,6 +23,9 @@ try:
     check_graph_files(settings, files=files)
 except InputError as error:
     sys.exit(f"error in the configuration:\n{error}")
+
+if not os.access(".snakemake" if os.path.exists(".snakemake") else ".", os.W_OK):
+    sys.exit(f"error: nothing can be written in {os.getcwd()}, where Snakemake keeps its records")
 
 results = settings.results
 sections = settings.model_dump(mode="json")
@@ -270,23 +275,49 @@ def acquisition_given(stage, wildcards, *names, **more):
 
 
 def own_results():
-    """Refuse a second run in the same folder; unlike Snakemake's own lock, this one ends with a killed run."""
+    """Refuse a second run in the same folder; unlike Snakemake's own lock, this one ends with a killed run.
+
+    A stage that outlived its run keeps the next one from starting: Snakemake would forget that its output is of a run
+    that was killed, and take it for one of the configuration as it is by then.
+    """
     lock = ExitStack()
     atexit.register(lock.close)
     try:
+        check_nobody_writes(results)
         lock.enter_context(alone(Path(results) / "run"))
     except InputError as error:
         sys.exit(f"error: another run is at work in {results} ({error})")
+    except OSError as error:
+        sys.exit(f"error: nothing can be written in {results} ({error})")
+    atexit.register(say_if_the_disk_is_full)
 
 
 def say_last_why_jobs_failed(snakemake_log):
     """Print the messages of failed jobs once more when Snakemake has ended: the last line is what a user reads."""
     text = Path(snakemake_log).read_text()
-    messages = {}
-    for log in dict.fromkeys(re.findall(r"log: (\S+) \(check log", text)):
-        lines = Path(log).read_text().splitlines() if Path(log).is_file() else []
-        known = [line for line in lines if line.startswith("error in ")]
-        others = [line for line in lines if " % |" not in line] or ["killed, perhaps for want of memory"]
-        messages |= dict.fromkeys(known[-1:] or [f"a job ended unexpectedly, see {log}: {others[-1]}"])
+    messages = dict.fromkeys(why_it_failed(log) for log in re.findall(r"log: (\S+) \(check log", text))
     if messages:
+        atexit.unregister(say_if_the_disk_is_full)
         atexit.register(print, *messages, sep="\n", file=sys.stderr)
+
+
+def why_it_failed(log):
+    """The last line of a failed job that says it; where the job could say nothing, what is most likely."""
+    lines = Path(log).read_text().splitlines() if Path(log).is_file() else []
+    known = [line for line in lines if line.startswith("error in ")]
+    if known:
+        return known[-1]
+    likely = "no space left on the disk" if disk_is_full() else "killed, perhaps for want of memory"
+    others = [line for line in lines if " % |" not in line] or [likely]
+    return f"a job ended unexpectedly, see {log}: {others[-1]}"
+
+
+def say_if_the_disk_is_full():
+    """On a full disk Snakemake ends in the middle, with words of its own about its records."""
+    if disk_is_full():
+        print("error: no space left on the disk", file=sys.stderr)
+
+
+def disk_is_full():
+    """Whether there is no room in the results or among Snakemake's records."""
+    return any(shutil.disk_usage(folder).free < 2**16 for folder in (".", results) if Path(folder).is_dir())

@@ -41,7 +41,7 @@ rule score:
     shell:
         "python -m ulmpipe score --parameters {params.parameters:q} --threads {threads}"
         " --network {input.network} --expert {input.expert} --ground-truth {input.ground_truth} --shifts {input.shifts}"
-        " --operating-points {input.operating_points} --scores {output.scores} --table {output.table} 2>&1 | tee {log}"
+        " --operating-points {input.operating_points} --scores {output.scores} --table {output.table} 2>&1 | tee -i {log}"
 
 
 rule render:
@@ -86,4 +86,4 @@ rule render:
         "python -m ulmpipe render --parameters {params.parameters:q} --threads {threads}"
         " --angiogram {input.angiogram} --shifts {input.shifts}"
         " $([ -z '{input.scores}' ] || echo --ground-truth {input.ground_truth} --scores {input.scores})"
-        " --picture {output.picture} --drift {output.drift} 2>&1 | tee {log}"
+        " --picture {output.picture} --drift {output.drift} 2>&1 | tee -i {log}"

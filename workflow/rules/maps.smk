@@ -31,7 +31,7 @@ rule track:
     shell:
         "python -m ulmpipe track --parameters {params.parameters:q} --threads {threads}"
         " --correlation {input.correlation} --shifts {input.shifts} --operating-points {input.operating_points}"
-        " --tracks {output.tracks} 2>&1 | tee {log}"
+        " --tracks {output.tracks} 2>&1 | tee -i {log}"
 
 
 rule track_table:
@@ -55,7 +55,7 @@ rule track_table:
         runtime=60,
     shell:
         "python -m ulmpipe track_table --parameters {params.parameters:q} --threads {threads}"
-        " --tracks {input.tracks} --table {output.table} 2>&1 | tee {log}"
+        " --tracks {input.tracks} --table {output.table} 2>&1 | tee -i {log}"
 
 
 rule track_maps:
@@ -105,7 +105,7 @@ rule track_maps:
     shell:
         "python -m ulmpipe track_maps --parameters {params.parameters:q} --threads {threads}"
         " --tracks {input.tracks} --correlation {input.correlation} --maps {output.maps} --density {output.density}"
-        " --speed {output.speed} --direction {output.direction} --flux {output.flux} 2>&1 | tee {log}"
+        " --speed {output.speed} --direction {output.direction} --flux {output.flux} 2>&1 | tee -i {log}"
 
 
 rule measure:
@@ -170,7 +170,7 @@ rule measure:
         " --angiogram {input.angiogram} --network {input.network} --expert {input.expert} --tracks {input.tracks}"
         " --maps {input.maps} --shifts {input.shifts} --operating-points {input.operating_points}"
         " --measures {output.measures} --resolution {output.resolution} --saturation {output.saturation}"
-        " --widths {output.widths} --local {output.local} 2>&1 | tee {log}"
+        " --widths {output.widths} --local {output.local} 2>&1 | tee -i {log}"
 
 
 rule microscopy:
@@ -195,7 +195,7 @@ rule microscopy:
         runtime=10,
     shell:
         "python -m ulmpipe microscopy --parameters {params.parameters:q} --threads {threads}"
-        " --angiogram {input.angiogram} --tiff {output.tiff} --zarr {output.zarr} 2>&1 | tee {log}"
+        " --angiogram {input.angiogram} --tiff {output.tiff} --zarr {output.zarr} 2>&1 | tee -i {log}"
 
 
 rule compare:
@@ -246,4 +246,4 @@ rule compare:
         " --angiograms {input.angiograms}"
         " $([ -z '{input.ground_truths}' ] || echo --ground-truths {input.ground_truths})"
         " $([ -z '{input.without_bubbles}' ] || echo --without-bubbles {input.without_bubbles})"
-        " --field {output.field} --regions {output.regions} --profiles {output.profiles} 2>&1 | tee {log}"
+        " --field {output.field} --regions {output.regions} --profiles {output.profiles} 2>&1 | tee -i {log}"

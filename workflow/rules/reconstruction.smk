@@ -24,7 +24,7 @@ rule beamform:
         runtime=240,
     shell:
         "python -m ulmpipe beamform --parameters {params.parameters:q} --threads {threads}"
-        " --channel-data {input.channel_data} --iq {output.iq} 2>&1 | tee {log}"
+        " --channel-data {input.channel_data} --iq {output.iq} 2>&1 | tee -i {log}"
 
 
 rule correlate:
@@ -57,7 +57,7 @@ rule correlate:
         runtime=120,
     shell:
         "python -m ulmpipe correlate --parameters {params.parameters:q} --threads {threads}"
-        " --iq {input.iq} --point-spread {input.point_spread} --correlation {output.correlation} 2>&1 | tee {log}"
+        " --iq {input.iq} --point-spread {input.point_spread} --correlation {output.correlation} 2>&1 | tee -i {log}"
 
 
 rule register:
@@ -87,7 +87,7 @@ rule register:
         runtime=30,
     shell:
         "python -m ulmpipe register --parameters {params.parameters:q} --threads {threads}"
-        " --images {input.images} --shifts {output.shifts} --table {output.table} 2>&1 | tee {log}"
+        " --images {input.images} --shifts {output.shifts} --table {output.table} 2>&1 | tee -i {log}"
 
 
 rule infer:
@@ -112,7 +112,7 @@ rule infer:
         runtime=240,
     shell:
         "python -m ulmpipe infer --parameters {params.parameters:q} --threads {threads}"
-        " --correlation {input.correlation} --model {input.model} --detections {output.detections} 2>&1 | tee {log}"
+        " --correlation {input.correlation} --model {input.model} --detections {output.detections} 2>&1 | tee -i {log}"
 
 
 rule localize:
@@ -136,7 +136,7 @@ rule localize:
         runtime=120,
     shell:
         "python -m ulmpipe localize --parameters {params.parameters:q} --threads {threads}"
-        " --correlation {input.correlation} --detections {output.detections} 2>&1 | tee {log}"
+        " --correlation {input.correlation} --detections {output.detections} 2>&1 | tee -i {log}"
 
 
 rule angiogram:
@@ -169,4 +169,4 @@ rule angiogram:
     shell:
         "python -m ulmpipe angiogram --parameters {params.parameters:q} --threads {threads}"
         " --network {input.network} --expert {input.expert} --correlation {input.correlation} --shifts {input.shifts}"
-        " --operating-points {input.operating_points} --angiogram {output.angiogram} 2>&1 | tee {log}"
+        " --operating-points {input.operating_points} --angiogram {output.angiogram} 2>&1 | tee -i {log}"

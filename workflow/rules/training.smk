@@ -46,7 +46,7 @@ rule train:
         " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
         f" --checkpoints {results}/checkpoints"
         " --model {output.model} --description {output.description}"
-        " --history {output.history} --curves {output.curves} --examples {output.examples} 2>&1 | tee {log}"
+        " --history {output.history} --curves {output.curves} --examples {output.examples} 2>&1 | tee -i {log}"
 
 
 rule operating_points:
@@ -78,7 +78,7 @@ rule operating_points:
     shell:
         "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads}"
         " --validation {input.validation} --model {input.model} --operating-points {output.operating_points}"
-        " --picture {output.picture} --block-picture {output.block_picture} 2>&1 | tee {log}"
+        " --picture {output.picture} --block-picture {output.block_picture} 2>&1 | tee -i {log}"
 
 
 # for other runs to take instead of training: no other rule asks for it
@@ -107,4 +107,4 @@ rule pack_model:
         runtime=10,
     shell:
         "python -m ulmpipe pack_model --parameters {params.parameters:q} --threads {threads}"
-        " --models {input.models} --operating-points {input.operating_points} --folder {output.folder} 2>&1 | tee {log}"
+        " --models {input.models} --operating-points {input.operating_points} --folder {output.folder} 2>&1 | tee -i {log}"

@@ -20,7 +20,7 @@ rule point_spread:
         runtime=5,
     shell:
         "python -m ulmpipe point_spread --parameters {params.parameters:q} --threads {threads}"
-        " --point-spread {output.point_spread} 2>&1 | tee {log}"
+        " --point-spread {output.point_spread} 2>&1 | tee -i {log}"
 
 
 rule training_blocks:
@@ -65,4 +65,4 @@ rule training_blocks:
     shell:
         "python -m ulmpipe training_blocks --parameters {params.parameters:q} --threads {threads}"
         " --trajectories {input.trajectories} --point-spread {input.point_spread}"
-        " --blocks {output.blocks} 2>&1 | tee {log}"
+        " --blocks {output.blocks} 2>&1 | tee -i {log}"

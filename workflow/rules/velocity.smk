@@ -37,7 +37,7 @@ rule velocity_targets:
         runtime=30,
     shell:
         "python -m ulmpipe velocity_targets --parameters {params.parameters:q} --threads {threads}"
-        " --trajectories {input.trajectories} --velocities {output.velocities} 2>&1 | tee {log}"
+        " --trajectories {input.trajectories} --velocities {output.velocities} 2>&1 | tee -i {log}"
 
 
 rule train_velocity:
@@ -80,7 +80,7 @@ rule train_velocity:
         " --validation-velocities {input.validation_velocities} --weights {input.weights}"
         f" --checkpoints {results}/checkpoints"
         " --model {output.model} --description {output.description}"
-        " --history {output.history} --curves {output.curves} 2>&1 | tee {log}"
+        " --history {output.history} --curves {output.curves} 2>&1 | tee -i {log}"
 
 
 rule infer_velocity:
@@ -107,7 +107,7 @@ rule infer_velocity:
         runtime=240,
     shell:
         "python -m ulmpipe infer_velocity --parameters {params.parameters:q} --threads {threads}"
-        " --correlation {input.correlation} --model {input.model} --velocities {output.velocities} 2>&1 | tee {log}"
+        " --correlation {input.correlation} --model {input.model} --velocities {output.velocities} 2>&1 | tee -i {log}"
 
 
 rule velocity_maps:
@@ -154,7 +154,7 @@ rule velocity_maps:
         "python -m ulmpipe velocity_maps --parameters {params.parameters:q} --threads {threads}"
         " --network {input.network} --velocities {input.velocities} --shifts {input.shifts}"
         " --operating-points {input.operating_points} --maps {output.maps}"
-        " --speed {output.speed} --direction {output.direction} 2>&1 | tee {log}"
+        " --speed {output.speed} --direction {output.direction} 2>&1 | tee -i {log}"
 
 
 rule velocity_truth:
@@ -189,7 +189,7 @@ rule velocity_truth:
         runtime=60,
     shell:
         "python -m ulmpipe velocity_truth --parameters {params.parameters:q} --threads {threads}"
-        " --trajectories {input.trajectories} --velocities {output.velocities} 2>&1 | tee {log}"
+        " --trajectories {input.trajectories} --velocities {output.velocities} 2>&1 | tee -i {log}"
 
 
 rule score_velocity:
@@ -235,4 +235,4 @@ rule score_velocity:
         "python -m ulmpipe score_velocity --parameters {params.parameters:q} --threads {threads}"
         " --network {input.network} --velocities {input.velocities} --tracks {input.tracks}"
         " --ground-truth {input.ground_truth} --true-velocities {input.true_velocities} --shifts {input.shifts}"
-        " --operating-points {input.operating_points} --scores {output.scores} --table {output.table} 2>&1 | tee {log}"
+        " --operating-points {input.operating_points} --scores {output.scores} --table {output.table} 2>&1 | tee -i {log}"

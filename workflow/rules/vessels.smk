@@ -40,4 +40,4 @@ rule vessel_graph:
         runtime=10,
     shell:
         "python -m ulmpipe vessel_graph --parameters {params.parameters:q} --threads {threads}"
-        " --graph {output.graph} --morphometry {output.morphometry} --picture {output.picture} 2>&1 | tee {log}"
+        " --graph {output.graph} --morphometry {output.morphometry} --picture {output.picture} 2>&1 | tee -i {log}"

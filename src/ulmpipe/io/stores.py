@@ -8,6 +8,7 @@ Readers refuse a store without them, or with chunks cut short or lost: zarr itse
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,12 +17,12 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ulmpipe.errors import InputError
+from ulmpipe.errors import InputError, is_disk_full
 
 FORMAT_VERSION = 1
 MOST_PENDING = 4  # blocks that wait to be written
@@ -47,28 +48,43 @@ def complete_or_absent(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If another process is writing the same path.
+        If another process is writing the same path, if the disk is full, or if somebody removes the folder meanwhile.
     """
     path = Path(path)
-    # the suffix is kept: writers such as matplotlib choose the format by it
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    with alone(path):
-        _remove(temporary)
+    # Of this process alone: whoever removes a folder of results may not know that a stage still writes there.
+    # The suffix is kept: writers such as matplotlib choose the format by it.
+    temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    with alone(path) as still_alone:
+        for left_over in path.parent.glob(f".{glob.escape(path.stem)}.partial-*{path.suffix}"):
+            _remove(left_over)
         try:
             yield temporary
+            if not still_alone():
+                raise FileNotFoundError(temporary)
             if path.is_dir():
                 _remove(path)
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             _remove(temporary)
+            if isinstance(error, Exception) and not still_alone():
+                raise InputError(f"{path}: its folder was removed while it was being written") from error
+            if is_disk_full(error):
+                raise InputError(
+                    f"no space left on the disk for {path}; nothing half-written was kept"
+                ) from error
             raise
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[Callable[[], bool]]:
     """Hold the lock of an output: a run that was killed may have left a stage behind that still writes it.
 
     The system takes the lock from a process that ends, however it ends.
+
+    Yields
+    ------
+    still_alone : callable
+        Whether the lock is still there; somebody may have removed its folder.
 
     Raises
     ------
@@ -78,10 +94,14 @@ def alone(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+
+    def still_alone() -> bool:
+        return os.fstat(descriptor).st_nlink > 0
+
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_nlink == 0:  # its last holder has just removed it
+            if not still_alone():  # its last holder has just removed it
                 raise BlockingIOError
         except BlockingIOError:
             writer = os.read(descriptor, 32).decode().strip()
@@ -90,14 +110,32 @@ def alone(path: Path) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks
             pass
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
         try:
-            yield
+            with suppress(OSError):  # a full disk: the lock holds without its holder's name
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"{os.getpid()}\n".encode())
+            yield still_alone
         finally:
-            lock.unlink(missing_ok=True)  # while it is held: the next writer makes its own
+            if still_alone():  # another's lock may stand there
+                lock.unlink(missing_ok=True)  # while it is held: the next writer makes its own
     finally:
         os.close(descriptor)
+
+
+def check_nobody_writes(folder: str | Path) -> None:
+    """Refuse a folder in which a stage is at work, such as one that outlived its run.
+
+    Raises
+    ------
+    InputError
+        Naming the output and the process that is writing it.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.endswith(".zarr")]  # of very many files
+        for name in names:
+            if name.startswith(".") and name.endswith(".lock"):
+                with alone(Path(place, name.removeprefix(".").removesuffix(".lock"))):
+                    pass
 
 
 @cache
@@ -345,12 +383,21 @@ def open_store(path: str | Path, *arrays: str) -> Any:
 def read_block(array: Any, index: int) -> Any:
     """One block of an array, refusing a truncated store in one line."""
     try:
-        return array[index]
+        block = array[index]
+        # after reading it, so that a store removed meanwhile is not read as zeros
+        os.stat(_chunk_of(array, index))
+        return block
     except Exception as error:  # codecs raise many kinds: all mean the chunk on disk is damaged
         raise InputError(
             f"{array.store_path}: block {index} cannot be read ({type(error).__name__}: {error}); "
             "the file is truncated or damaged: delete the store and make it again"
         ) from error
+
+
+def _chunk_of(array: Any, index: int) -> Path:
+    """The file of a block."""
+    place = (index, *(0,) * (len(array.shape) - 1))
+    return Path(array.store.root, array.path, array.metadata.encode_chunk_key(place))
 
 
 def read_blocks(array: Any) -> Iterator[Any]:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ulmpipe.errors import InputError, is_disk_full
+
 _log = logging.getLogger(__name__)
 
 KEPT = ("epoch", "history", "best_loss", "best_weights", "examples")  # beside the states of the parts
@@ -54,8 +56,12 @@ class TrainingState:
         try:
             temporary.write_bytes(whole.getbuffer())
             os.replace(temporary, path)
-        except OSError:
+        except OSError as error:
             temporary.unlink(missing_ok=True)
+            if is_disk_full(error):
+                raise InputError(
+                    f"no space left on the disk for {path}; nothing half-written was kept"
+                ) from error
             raise
 
     def resume(self, path: Path, fingerprint: str) -> None:

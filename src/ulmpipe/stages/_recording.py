@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ulmpipe.errors import InputError
 from ulmpipe.io.recordings import Recording, examine_block, open_recording
 from ulmpipe.io.recordings.description import agree
-from ulmpipe.io.recordings.recording import find_files
 from ulmpipe.io.stores import bytes_identity, new_store, provenance
 from ulmpipe.progress import progress
 from ulmpipe.stages._parameters import Parameters
@@ -32,17 +31,22 @@ def import_recording(
     `begin` makes the arrays of a store for so many blocks and returns what writes a block to a place.
     """
     entry = parameters["acquisition"]
-    recording = open_recording(entry["recording"], {**entry["description"], "format": entry["format"]})
+    skip = entry["faulty_blocks"] == "skip"
+    recording = open_recording(
+        entry["recording"],
+        {**entry["description"], "format": entry["format"]},
+        expected_frames=parameters["sequence"]["frames_per_block"] if skip else None,
+    )
     if recording.kind != entry["kind"]:
         raise InputError(f"{recording.source}: holds {recording.kind}, expected kind: {entry['kind']}")
     _check_frames(parameters, recording)
     _check_scan(parameters, recording)
     n_blocks = min(entry["n_blocks"] or recording.n_blocks, recording.n_blocks)
-    files = {str(file): bytes_identity(file) for file in find_files(entry["recording"])}
+    inputs = {str(file): bytes_identity(file) for file in recording.files}
     kept: list[int] = []
-    with new_store(store, provenance=provenance(stage, parameters) | {"inputs": files}) as written:
+    with new_store(store, provenance=provenance(stage, parameters) | {"inputs": inputs}) as written:
         write = begin(written, recording, n_blocks)
-        for index, block in _sound_blocks(recording, n_blocks, skip=entry["faulty_blocks"] == "skip"):
+        for index, block in _sound_blocks(recording, n_blocks, skip=skip):
             write(len(kept), block)
             kept.append(index)
         if not kept:
@@ -56,7 +60,7 @@ def _check_frames(parameters: Parameters, recording: Recording) -> None:
     expected, found = parameters["sequence"]["frames_per_block"], recording.block_shape[0]
     if found != expected:
         raise InputError(
-            f"{recording.source}: blocks of {found} frames, expected sequence.frames_per_block ({expected}): "
+            f"{recording.reference}: blocks of {found} frames, expected sequence.frames_per_block ({expected}): "
             "change it, or say description.frames_per_block"
         )
 
@@ -98,16 +102,27 @@ def _sound_blocks(
     """Number and samples of the blocks without a fault; a faulty one ends the import, or is told of and left out."""
     for index in progress(range(n_blocks), "recording"):
         try:
-            block = recording.read_block(index)
-            fault = _fault(block)
+            with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are counted instead
+                block = recording.read_block(index)
+                fault = _fault(block)
             if fault:
-                raise InputError(f"{recording.source}: block {index}: {fault}, expected a sound block")
+                raise InputError(
+                    f"{recording.file_of(index)}: block {index}: {fault}, expected a sound block"
+                )
         except InputError as error:
+            _check_all_there(recording)
             if not skip:
                 raise InputError(f"{error} (faulty_blocks: skip leaves such blocks out)") from error
             print(f"left out: {error}", file=sys.stderr)
             continue
         yield index, block
+
+
+def _check_all_there(recording: Recording) -> None:
+    """Refuse a recording of which files were taken away since it was opened: that is no fault of a block."""
+    for file in recording.files:
+        if not file.exists():
+            raise InputError(f"{file}: was removed while the recording was being imported")
 
 
 def _fault(block: NDArray[np.complex64]) -> str | None:
@@ -119,6 +134,10 @@ def _fault(block: NDArray[np.complex64]) -> str | None:
         return f"{100 * quality.not_finite:.2g} % of the samples are not finite"
     if quality.dropped_frames:
         return f"{len(quality.dropped_frames)} empty frames, the first is {quality.dropped_frames[0]}"
+    if quality.torn_frames:
+        return f"{len(quality.torn_frames)} frames with holes of zeros, the first is {quality.torn_frames[0]}"
+    if quality.absurd_frames:
+        return f"{len(quality.absurd_frames)} frames with absurd samples, the first is {quality.absurd_frames[0]}"
     if quality.repeated_frames:
         return f"{len(quality.repeated_frames)} repeated frames, the first is {quality.repeated_frames[0]}"
     return None

@@ -8,6 +8,7 @@ nothing is guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ MAT_FORMATS = {"verasonics": verasonics.recognise, "must": must.recognise, "pala
 HDF5_FORMATS = {"ustb": ustb.recognise, "zea": zea.recognise, "deep_stulm": deep_stulm.recognise}
 
 
-def open_recording(path: str | Path, description: Mapping[str, Any] | None = None) -> Recording:
+def open_recording(
+    path: str | Path, description: Mapping[str, Any] | None = None, *, expected_frames: int | None = None
+) -> Recording:
     """Open a recording; samples are read when a block is asked for.
 
     Parameters
@@ -73,6 +76,9 @@ def open_recording(path: str | Path, description: Mapping[str, Any] | None = Non
     description
         What the user says: `format` if it is not to be guessed, facts of the scan by the names of `ScanFacts`,
         `frames_per_block`, `bandwidth`, `time_offset`, `units`, and words of the format (see its module).
+    expected_frames
+        Of a block, where faulty files are to be passed over: the first file that can be opened and has such blocks
+        says what the others must be like. Without it, or where there is none, the first file does.
 
     Returns
     -------
@@ -84,20 +90,29 @@ def open_recording(path: str | Path, description: Mapping[str, Any] | None = Non
         In one line, naming file and field: no such file, an unknown format, something that is missing, or that file
         and description say differently.
     """
-    first = find_files(path)[0]
-    words = dict(description or {})
-    name = words.get("format") or guess_format(path)
+    files, words = find_files(path), dict(description or {})
+    for file in files if expected_frames else ():
+        with suppress(InputError):
+            recording = _open_like(file, path, words)
+            if recording.block_shape[0] == expected_frames:
+                return recording
+    return _open_like(files[0], path, words)
+
+
+def _open_like(reference: Path, path: str | Path, words: Mapping[str, Any]) -> Recording:
+    """The recording, if `reference` says what all its files must be like."""
+    name = words.get("format") or guess_format(reference)
     if name == "deep_stulm":
         raise InputError(
-            f"{first}: a training set of Deep-stULM, no recording, expected read_training_block to read it"
+            f"{reference}: a training set of Deep-stULM, no recording, expected read_training_block to read it"
         )
     if name not in FORMATS:
-        raise InputError(f"{first}: format is {name!r}, expected one of {', '.join(FORMATS)}")
+        raise InputError(f"{reference}: format is {name!r}, expected one of {', '.join(FORMATS)}")
     chosen = FORMATS[name]
     read = read_description(words, source=f"description of {path}", options=chosen.options)
     # The plain format has no words of its own: it weighs those of the file beside it against the description itself.
     merged = replace(read, facts=ScanFacts()) if name == "plain" else read
-    return build_recording(name, path, merged, lambda file: chosen.open_file(file, read))
+    return build_recording(name, path, merged, lambda file: chosen.open_file(file, read), reference=reference)
 
 
 def guess_format(path: str | Path) -> str:

@@ -43,14 +43,21 @@ def find_files(path: str | Path) -> list[Path]:
     Raises
     ------
     InputError
-        None.
+        None, or one that may not be read.
     """
     text = str(path)
-    if Path(text).exists():
-        return [Path(text)]
-    found = sorted(glob.glob(text, recursive=True), key=natural_order) if glob.has_magic(text) else []
+    found = [text] if os.path.exists(text) else []
+    if not found and glob.has_magic(text):
+        found = sorted(glob.glob(text, recursive=True), key=natural_order)
+    folder = os.path.dirname(text) or "."
+    if not found and os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"{text}: no right to look into {folder}")
     if not found:
         raise InputError(f"{text}: no such file, expected a recording or a pattern such as block_*.mat")
+    for name in found:
+        if not os.access(name, os.R_OK):
+            reason = "no right to read it" if os.path.exists(name) else "a link to a file that is not there"
+            raise InputError(f"{name}: {reason}")
     return [Path(name) for name in found]
 
 
@@ -108,6 +115,10 @@ class Recording:
         What the files and the description say; None where both are silent.
     in_file
         What the files say.
+    files
+        In the order of their blocks.
+    reference
+        The one of them that says what all must be like.
     """
 
     format: str
@@ -117,7 +128,13 @@ class Recording:
     block_shape: tuple[int, ...]
     scan: ScanFacts
     in_file: ScanFacts
+    files: tuple[Path, ...]
+    reference: Path
     _read: Callable[[int], NDArray[np.complex64]]
+
+    def file_of(self, index: int) -> Path:
+        """The file that a block is in; all have as many."""
+        return self.files[index * len(self.files) // self.n_blocks]
 
     def read_block(self, index: int) -> NDArray[np.complex64]:
         """One block, complex64 of `block_shape`; no more than one block is held at a time.
@@ -150,11 +167,16 @@ class Recording:
 
 
 def build_recording(
-    name: str, path: str | Path, description: Description, open_file: Callable[[Path], Source]
+    name: str,
+    path: str | Path,
+    description: Description,
+    open_file: Callable[[Path], Source],
+    *,
+    reference: Path,
 ) -> Recording:
     """A recording over one or many files.
 
-    The first file says how long the blocks are; the others are opened when one of their blocks is read.
+    One file says how long the blocks are; the others are opened when one of their blocks is read.
 
     Parameters
     ----------
@@ -164,6 +186,8 @@ def build_recording(
         A file or a pattern.
     open_file
         The importer: reads what a file says without its samples.
+    reference
+        The file that says what all must be like.
 
     Raises
     ------
@@ -172,11 +196,11 @@ def build_recording(
     """
     files, source = find_files(path), str(path)
     opened = lru_cache(maxsize=2)(open_file)
-    first = _guarded(lambda: opened(files[0]), files[0], "cannot be read")
-    check_plausible(first.facts, str(files[0]))
-    scan = merge_facts(first.facts, description.facts, str(files[0]))
-    _check_counts(scan, first, str(files[0]))
-    length = _frames_per_block(first, description, str(files[0]))
+    first = _guarded(lambda: opened(reference), reference, "cannot be read")
+    check_plausible(first.facts, str(reference))
+    scan = merge_facts(first.facts, description.facts, str(reference))
+    _check_counts(scan, first, str(reference))
+    length = _frames_per_block(first, description, str(reference))
     per_file = first.n_frames // length
 
     def read(index: int) -> NDArray[np.complex64]:
@@ -189,12 +213,12 @@ def build_recording(
             kind, n_frames, shape = first.layout()
             raise InputError(
                 f"{this.kind} of {this.n_frames} frames of shape {this.frame_shape}, expected {kind} of {n_frames} "
-                f"frames of shape {shape} as in {files[0].name}"
+                f"frames of shape {shape} as in {reference.name}"
             )
         for fact, value in this.facts.known().items():
             expected = getattr(first.facts, fact)
             if expected is not None and not agree(fact, value, expected):
-                raise InputError(f"{fact} is {value}, expected {expected} as in {files[0].name}")
+                raise InputError(f"{fact} is {value}, expected {expected} as in {reference.name}")
         samples = np.ascontiguousarray(this.read(start, start + length), dtype=np.complex64)
         if samples.shape != (length, *first.frame_shape):
             raise InputError(f"samples of shape {samples.shape}, expected {(length, *first.frame_shape)}")
@@ -208,6 +232,8 @@ def build_recording(
         block_shape=(length, *first.frame_shape),
         scan=scan,
         in_file=first.facts,
+        files=tuple(files),
+        reference=reference,
         _read=read,
     )
 
