@@ -1,7 +1,7 @@
 """Seconds a block and memory of each stage of an acquisition, against the number of pixels and of frames.
 
 Run: python -m benchmarks.stages [--output docs/stages.png] [--folder FOLDER]. Runs the pipeline itself on one core,
-with the model that comes with the package, on fields of 1 to 64 mm² and on blocks of 128 to 512 frames, and reads what
+with the model that comes with the package, on fields of 1 to 24 mm² and on blocks of 128 to 512 frames, and reads what
 Snakemake recorded of each job: CPU time, which other work on the machine does not lengthen, and the largest resident
 memory. Finished runs in FOLDER are not made again.
 """
@@ -33,22 +33,22 @@ STAGES = (
     "score",
     "angiogram",
 )
-MOSAICS, FRAMES = (1, 2, 4, 8), (128, 256, 512)
-USUAL_MOSAIC, USUAL_FRAMES = 2, 256
+MOSAICS, FRAMES = ((1, 1), (2, 2), (4, 4), (4, 6)), (128, 256, 512)
+USUAL_MOSAIC, USUAL_FRAMES = (2, 2), 256
 FEW, MANY = 1, 3  # blocks: what a stage needs to start cancels in the difference
 SIDE = 40  # pixels of a volume of the mosaic
 CONCENTRATION = 10.0
 
 
-def run(folder: Path, mosaic: int, n_frames: int, n_blocks: int) -> dict[str, dict[str, float]]:
+def run(folder: Path, mosaic: tuple[int, int], n_frames: int, n_blocks: int) -> dict[str, dict[str, float]]:
     """CPU seconds and megabytes of each stage of one acquisition of `n_blocks`."""
-    results = folder / f"{mosaic}_{n_frames}_{n_blocks}"
+    results = folder / f"{mosaic[0]}x{mosaic[1]}_{n_frames}_{n_blocks}"
     changes: dict[str, Any] = {
         "results": str(results),
         "model": "pretrained",
         "sequence": {"frames_per_block": n_frames},
         "acquisitions": {"it": {"concentration_per_mm3": CONCENTRATION, "n_blocks": n_blocks}},
-        "phantom": {"mosaic": [mosaic, mosaic]},
+        "phantom": {"mosaic": list(mosaic)},
         "motion": {"within_blocks": "rigid"},
         "inference": {"tile": 128},
     }
@@ -67,7 +67,7 @@ def _measured(table: Path) -> dict[str, float]:
     return {"seconds": float(row["cpu_time"]), "megabytes": float(row["max_rss"])}
 
 
-def measure(folder: Path, mosaic: int, n_frames: int) -> dict[str, dict[str, float]]:
+def measure(folder: Path, mosaic: tuple[int, int], n_frames: int) -> dict[str, dict[str, float]]:
     """Seconds a block and megabytes of each stage at one size."""
     few, many = (run(folder, mosaic, n_frames, n_blocks) for n_blocks in (FEW, MANY))
     return {
@@ -114,9 +114,8 @@ def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
                 axis.set_ylabel(label)
     axes[0, 0].set_ylim(bottom=5e-3)
     axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    side = USUAL_MOSAIC * SIDE
     axes[0, 0].set_title(f"blocks of {USUAL_FRAMES} frames")
-    axes[0, 1].set_title(f"fields of {side} × {side} pixels")
+    axes[0, 1].set_title(f"fields of {math.prod(USUAL_MOSAIC) * SIDE**2} pixels")
     figure.savefig(path, dpi=110)
 
 
@@ -131,7 +130,7 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {"pixels": [], "frames": []}
     for mosaic in MOSAICS:
         stages = measure(options.folder, mosaic, USUAL_FRAMES)
-        found["pixels"].append({"amount": (mosaic * SIDE) ** 2, "stages": stages})
+        found["pixels"].append({"amount": math.prod(mosaic) * SIDE**2, "stages": stages})
     for n_frames in FRAMES:
         stages = measure(options.folder, USUAL_MOSAIC, n_frames)
         found["frames"].append({"amount": n_frames, "stages": stages})

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from types import SimpleNamespace
 
 import pytest
@@ -140,3 +141,16 @@ def test_threads_are_limited_before_the_libraries_are_imported():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     assert answer.stdout.split() == ["1", "1"]
+
+
+def test_the_tools_are_a_command_that_may_be_cut_short():
+    (command,) = entry_points(group="console_scripts", name="ulmpipe")
+    assert command.load() is command_line.main
+    cut = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -m ulmpipe probes | head -n 1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (cut.returncode, cut.stderr) == (0, "")
+    assert cut.stdout.startswith("probe ")

@@ -1,8 +1,8 @@
 """The thin command line that every rule calls: ``python -m ulmpipe STAGE --parameters JSON --NAME PATH …``.
 
 A stage is a module of `ulmpipe.stages` with one function ``run(parameters, *, …paths)``; its options are that
-function's keyword arguments. Only the stage that is called is imported. ``python -m ulmpipe probes`` prints the
-probes that are known by name, ``python -m ulmpipe inspect FILE`` what is in a recording.
+function's keyword arguments. Only the stage that is called is imported. ``ulmpipe probes`` prints the
+probes that are known by name, ``ulmpipe inspect FILE`` what is in a recording.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _parser(stage: str, run: Any) -> argparse.ArgumentParser:
 
 
 def _print_probes(arguments: Sequence[str]) -> None:
-    argparse.ArgumentParser(prog="python -m ulmpipe probes").parse_args(arguments)
+    argparse.ArgumentParser(prog="ulmpipe probes").parse_args(arguments)
     from ulmpipe.acoustics.probe_table import probe_table
 
     print(probe_table())
@@ -101,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in (*names, *TOOLS):
         print(
             f"usage: python -m ulmpipe STAGE --help   (STAGE: {', '.join(names)})\n"
-            "       python -m ulmpipe probes         (the probes that are known by name)\n"
-            "       python -m ulmpipe inspect FILE   (what is in a recording)",
+            "       ulmpipe probes         (the probes that are known by name)\n"
+            "       ulmpipe inspect FILE   (what is in a recording)",
             file=sys.stderr,
         )
         return 2
@@ -132,6 +132,9 @@ def _one_line_of(name: str, work: Callable[[], None]) -> int:
         message = str(error)
     except KeyboardInterrupt:
         message = "interrupted; nothing half-written was kept"
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if is_disk_full(error):
             message = f"no space left on the disk; nothing half-written was kept ({error})"

@@ -1,4 +1,4 @@
-"""``python -m ulmpipe inspect FILE``: what is in a recording, in words and as a picture."""
+"""``ulmpipe inspect FILE``: what is in a recording, in words and as a picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _draw(recording: Recording, picture: Path) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and inspect."""
     parser = argparse.ArgumentParser(
-        prog="python -m ulmpipe inspect", description="What is in a recording, in words and as a picture."
+        prog="ulmpipe inspect", description="What is in a recording, in words and as a picture."
     )
     parser.add_argument("file", help="a file, or a pattern in quotes: 'data/block_*.mat'")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The named probes as text for a terminal: ``python -m ulmpipe probes``."""
+"""The named probes as text for a terminal: ``ulmpipe probes``."""
 
 from __future__ import annotations
 
