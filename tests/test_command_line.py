@@ -108,7 +108,7 @@ def test_a_crash_of_ours_keeps_its_traceback(stage):
         (["register", "--parameters", "{"], "expected JSON, or @FILE with JSON"),
         (["register", "--parameters", "@nowhere.json"], "expected JSON, or @FILE with JSON"),
         (["register", "--parameters", "{}", "--threads", "0"], "0: expected a whole number of at least 1"),
-        (["register", "--parameters", "{}"], "the following arguments are required: --correlation, --shifts"),
+        (["register", "--parameters", "{}"], "the following arguments are required: --images, --shifts"),
     ],
 )
 def test_a_wrong_call_says_what_was_expected(arguments, message, capsys, monkeypatch):
