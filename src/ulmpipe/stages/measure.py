@@ -5,7 +5,7 @@ All of it of the whole field and of each region that has a name; the resolution 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -174,8 +174,17 @@ def run(
             ),
         },
     )
-    name = parameters["name"]
-    panels = {
+    pages = _pages(parameters["name"], whole, _local_panels(parts, tiled, arrays), wanted["regions"], density)
+    for path, (draw, content) in zip((resolution, saturation, widths, local), pages, strict=True):
+        with complete_or_absent(path) as temporary:
+            _or_nothing(draw, content, left_out).savefig(temporary)
+
+
+def _local_panels(
+    parts: dict[str, _Measured], tiled: dict[str, LocalResolution], arrays: dict[str, Any]
+) -> dict[str, LocalPanel]:
+    """Image, tiles and the regions' resolutions of each method."""
+    return {
         method: LocalPanel(
             array[0],
             tiled.get(method),
@@ -187,28 +196,28 @@ def run(
         )
         for method, array in arrays.items()
     }
+
+
+def _pages(
+    name: str,
+    whole: _Measured,
+    panels: dict[str, LocalPanel],
+    regions: dict[str, Any],
+    density: Any,
+) -> list[tuple[Callable[[Any], Figure], dict[str, Any]]]:
+    """What draws resolution, saturation, widths and local resolution, and of what."""
     draw_local = partial(
         local_resolution_figure,
         extent=extent_of(density),
-        regions=wanted["regions"],
+        regions=regions,
         title=f"{name}: local resolution",
     )
-    for path, draw, content in (
-        (
-            resolution,
-            partial(ring_correlation_figure, title=f"{name}: Fourier ring correlation"),
-            whole.curves,
-        ),
-        (
-            saturation,
-            partial(saturation_figure, fits=whole.fits, title=f"{name}: filling of the image"),
-            whole.filled,
-        ),
-        (widths, partial(width_figure, title=f"{name}: vessel widths (FWHM)"), whole.widths),
-        (local, draw_local, panels),
-    ):
-        with complete_or_absent(path) as temporary:
-            _or_nothing(draw, content, left_out).savefig(temporary)
+    return [
+        (partial(ring_correlation_figure, title=f"{name}: Fourier ring correlation"), whole.curves),
+        (partial(saturation_figure, fits=whole.fits, title=f"{name}: filling of the image"), whole.filled),
+        (partial(width_figure, title=f"{name}: vessel widths (FWHM)"), whole.widths),
+        (draw_local, panels),
+    ]
 
 
 def _regions(wanted: dict[str, list[float]], array: Any) -> dict[str, Region]:
