@@ -1,19 +1,20 @@
 """Seconds a block and memory of each stage of an acquisition, against the number of pixels and of frames.
 
-Run: python -m benchmarks.stages [--output docs/stages.png] [--folder FOLDER]. Runs the pipeline itself on one core,
-with the model that comes with the package, on fields of 1 to 24 mm² and on blocks of 128 to 512 frames, and reads what
-Snakemake recorded of each job: CPU time, which other work on the machine does not lengthen, and the largest resident
-memory. Finished runs in FOLDER are not made again.
+Run: python -m benchmarks.stages [--output docs/stages.png]. Calls the stages as the pipeline does, on one core, with
+the model that comes with the package, on fields of 1 to 24 mm² and on blocks of 128 to 512 frames. CPU time, which other
+work on the machine hardly lengthens, and the largest resident memory are the system's, of each stage's process. What a
+stage needs to start cancels in the difference between few and many blocks.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import os
+import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,13 +36,13 @@ STAGES = (
 )
 MOSAICS, FRAMES = ((1, 1), (2, 2), (4, 4), (4, 6)), (128, 256, 512)
 USUAL_MOSAIC, USUAL_FRAMES = (2, 2), 256
-FEW, MANY = 1, 3  # blocks: what a stage needs to start cancels in the difference
+FEW, MANY = 1, 5  # blocks
 SIDE = 40  # pixels of a volume of the mosaic
 CONCENTRATION = 10.0
 
 
-def run(folder: Path, mosaic: tuple[int, int], n_frames: int, n_blocks: int) -> dict[str, dict[str, float]]:
-    """CPU seconds and megabytes of each stage of one acquisition of `n_blocks`."""
+def commands(folder: Path, mosaic: tuple[int, int], n_frames: int, n_blocks: int) -> list[list[str]]:
+    """What Snakemake would call, in order, for one acquisition of `n_blocks`."""
     results = folder / f"{mosaic[0]}x{mosaic[1]}_{n_frames}_{n_blocks}"
     changes: dict[str, Any] = {
         "results": str(results),
@@ -50,26 +51,37 @@ def run(folder: Path, mosaic: tuple[int, int], n_frames: int, n_blocks: int) -> 
         "acquisitions": {"it": {"concentration_per_mm3": CONCENTRATION, "n_blocks": n_blocks}},
         "phantom": {"mosaic": list(mosaic)},
         "motion": {"within_blocks": "rigid"},
-        "inference": {"tile": 128},
     }
     configuration = folder / f"{results.name}.yaml"
     configuration.write_text(yaml.safe_dump(changes))
     targets = [f"{results}/angio_it.zarr", f"{results}/scores_it.json", f"{results}/tracks/it.h5"]
-    command = ["snakemake", "--cores", "1", *targets, "--configfile", str(configuration), "--quiet", "all"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment)
-    return {stage: _measured(results / "benchmarks" / stage / "it.tsv") for stage in STAGES}
+    call = ["snakemake", "--cores", "1", "--dry-run", "--forceall", "--printshellcmds", *targets]
+    said = subprocess.run(
+        [*call, "--configfile", str(configuration)], check=True, capture_output=True, text=True
+    )
+    lines = (
+        line.strip().removeprefix("Shell command: ") for line in (said.stdout + said.stderr).splitlines()
+    )
+    return [shlex.split(line.split(" 2>&1")[0]) for line in lines if line.startswith("python -m ulmpipe")]
 
 
-def _measured(table: Path) -> dict[str, float]:
-    with table.open() as file:
-        (row,) = csv.DictReader(file, delimiter="\t")
-    return {"seconds": float(row["cpu_time"]), "megabytes": float(row["max_rss"])}
+def run(calls: list[list[str]]) -> dict[str, dict[str, float]]:
+    """CPU seconds and megabytes of each stage."""
+    found = {}
+    for call in calls:
+        process = subprocess.Popen(
+            [sys.executable, *call[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"failed: {shlex.join(call)}")
+        found[call[3]] = {"seconds": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss / 1024}
+    return found
 
 
 def measure(folder: Path, mosaic: tuple[int, int], n_frames: int) -> dict[str, dict[str, float]]:
     """Seconds a block and megabytes of each stage at one size."""
-    few, many = (run(folder, mosaic, n_frames, n_blocks) for n_blocks in (FEW, MANY))
+    few, many = (run(commands(folder, mosaic, n_frames, n_blocks)) for n_blocks in (FEW, MANY))
     return {
         stage: {
             "seconds_a_block": (many[stage]["seconds"] - few[stage]["seconds"]) / (MANY - FEW),
@@ -112,7 +124,8 @@ def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
                 axis.minorticks_off()
             if column == 0:
                 axis.set_ylabel(label)
-    axes[0, 0].set_ylim(bottom=5e-3)
+    axes[0, 0].set_ylim(bottom=2e-2)
+    axes[1, 0].set_ylim(bottom=100)
     axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes[0, 0].set_title(f"blocks of {USUAL_FRAMES} frames")
     axes[0, 1].set_title(f"fields of {math.prod(USUAL_MOSAIC) * SIDE**2} pixels")
@@ -123,17 +136,30 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/stages.png"))
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "ulmpipe_stages")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     announce()
+    with tempfile.TemporaryDirectory() as folder:
+        found = sizes(Path(folder))
+    report(found)
+    draw(options.output, found)
+    print(f"written {options.output}")
+
+
+def sizes(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """All that is measured."""
+    run(commands(folder, USUAL_MOSAIC, FRAMES[0], FEW))  # compiled functions are kept from here on
     found: dict[str, list[dict[str, Any]]] = {"pixels": [], "frames": []}
     for mosaic in MOSAICS:
-        stages = measure(options.folder, mosaic, USUAL_FRAMES)
+        stages = measure(folder, mosaic, USUAL_FRAMES)
         found["pixels"].append({"amount": math.prod(mosaic) * SIDE**2, "stages": stages})
     for n_frames in FRAMES:
-        stages = measure(options.folder, USUAL_MOSAIC, n_frames)
+        stages = measure(folder, USUAL_MOSAIC, n_frames)
         found["frames"].append({"amount": n_frames, "stages": stages})
+    return found
+
+
+def report(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Print it, and the powers of the largest two sizes."""
     for what, sizes in found.items():
         amounts = [size["amount"] for size in sizes]
         print(f"{what}: {amounts}")
@@ -142,9 +168,7 @@ def main() -> None:
             memory = [round(size["stages"][stage]["megabytes"]) for size in sizes]
             listed = ", ".join(f"{each:.2f}" for each in seconds)
             print(f"  {stage:14s} {listed} s a block (power {slope(amounts, seconds):.2f}); {memory} MB")
-    (options.folder / "stages.json").write_text(json.dumps(found, indent=1))
-    draw(options.output, found)
-    print(f"written {options.output}")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
