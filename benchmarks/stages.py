@@ -1,9 +1,9 @@
 """Seconds a block and memory of each stage of an acquisition, against the number of pixels and of frames.
 
 Run: python -m benchmarks.stages [--output docs/stages.png]. Calls the stages as the pipeline does, on one core, with
-the model that comes with the package, on fields of 1 to 24 mm² and on blocks of 128 to 512 frames. CPU time, which other
-work on the machine hardly lengthens, and the largest resident memory are the system's, of each stage's process. What a
-stage needs to start cancels in the difference between few and many blocks.
+the model that comes with the package, on fields of 1 to 24 mm² and on blocks of 128 to 512 frames. CPU time, which
+other work on the machine hardly lengthens, and the largest resident memory are the system's, of each stage's process.
+What a stage needs to start cancels in the difference between few and many blocks.
 """
 
 from __future__ import annotations
