@@ -41,7 +41,7 @@ weights = f"{results}/model/phase_2.safetensors"
 velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
 if settings.model != "train":
-    shipped = Path(workflow.basedir) / "models/light_cortex"
+    shipped = Path(os.path.relpath(workflow.basedir), "models/light_cortex")
     folder = shipped if settings.model == "pretrained" else Path(settings.model)
     try:
         model = read_model(folder)
