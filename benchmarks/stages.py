@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from benchmarks.scene import announce
 
@@ -37,6 +38,7 @@ STAGES = (
 MOSAICS, FRAMES = ((1, 1), (2, 2), (4, 4), (4, 6)), (128, 256, 512)
 USUAL_MOSAIC, USUAL_FRAMES = (2, 2), 256
 FEW, MANY = 1, 5  # blocks
+LEAST_SHOWN = 0.04  # s: less is as uncertain as the start of a process
 SIDE = 40  # pixels of a volume of the mosaic
 CONCENTRATION = 10.0
 
@@ -113,19 +115,19 @@ def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
         ):
             axis = axes[row, column]
             for number, stage in enumerate(STAGES):
-                shown = [size["stages"][stage][value] for size in sizes]
+                found_here = np.array([size["stages"][stage][value] for size in sizes])
+                shown = np.where(found_here >= LEAST_SHOWN, found_here, np.nan)
                 axis.plot(amounts, shown, "o-", label=stage, color=plt.cm.tab10(number), markersize=4)
-            axis.set(xscale="log", yscale="log")
+            axis.set(xscale="log", yscale="log" if row == 0 else "linear")
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(alpha=0.3, which="both")
             if row == 1:
                 axis.set_xlabel(what)
-                axis.set_xticks(amounts, [f"{amount:,}".replace(",", " ") for amount in amounts], minor=False)
+                axis.set_xticks(amounts, [f"{amount:,}".replace(",", " ") for amount in amounts], rotation=30)
                 axis.minorticks_off()
             if column == 0:
                 axis.set_ylabel(label)
-    axes[0, 0].set_ylim(bottom=2e-2)
-    axes[1, 0].set_ylim(bottom=100)
+    axes[1, 0].set_ylim(bottom=0)
     axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes[0, 0].set_title(f"blocks of {USUAL_FRAMES} frames")
     axes[0, 1].set_title(f"fields of {math.prod(USUAL_MOSAIC) * SIDE**2} pixels")
