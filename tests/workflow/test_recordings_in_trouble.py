@@ -388,7 +388,7 @@ def chain(parameters: dict[str, Any], folder: Path, point_spread: Path) -> Path:
     beamform.run(parameters, channel_data=at["samples"], iq=at["iq"])
     correlation = at["correlation"]
     correlate.run(parameters, iq=at["iq"], point_spread=point_spread, correlation=correlation)
-    register.run(parameters, correlation=correlation, shifts=shifts, table=folder / "shifts.csv")
+    register.run(parameters, images=correlation, shifts=shifts, table=folder / "shifts.csv")
     infer.run(
         parameters,
         correlation=correlation,
