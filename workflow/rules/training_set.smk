@@ -3,7 +3,7 @@
 
 rule point_spread:
     message:
-        "Point spread function of probe and sequence{wildcards.own}"
+        "Point spread function of probe and sequence {wildcards.own}"
     output:
         point_spread=directory(f"{results}/point_spread{{own}}.zarr"),
     params:
