@@ -3,8 +3,9 @@
 What costs time on a CPU is moving feature maps, not multiplying them. So the frames of a few milliseconds are
 folded into channels first; convolutions are two-dimensional over the image or one-dimensional over time, both
 on the same channels-last memory (a change of view, no copy); time is given away early by strided
-convolutions; the image is enlarged by sub-pixel convolutions only where few time windows are left; half of
-the usual normalisations are left out; and the tracks of the windows are joined as a union.
+convolutions; what looks far, in time and over the image, and the sub-pixel convolutions that enlarge the image
+work where few time windows are left; half of the usual normalisations are left out; and the tracks of the windows
+are joined as a union.
 """
 
 from __future__ import annotations
@@ -184,6 +185,8 @@ class Light(nn.Module):
         First half, `RealFront()` by default.
     stride : int
         How many of its time windows are joined.
+    n_blocks : int
+        Residual blocks on the joined windows: they see the whole of a block of 512 frames, and cost little.
     fine_width : int
         Channels at twice the pixels.
     refine_width : int
@@ -201,6 +204,7 @@ class Light(nn.Module):
         front: Front | None = None,
         *,
         stride: int = 4,
+        n_blocks: int = 3,
         fine_width: int = 64,
         refine_width: int = 16,
     ) -> None:
@@ -208,8 +212,10 @@ class Light(nn.Module):
         front = RealFront() if front is None else front
         self.front = front
         width = front.width
-        self.halo = 4 * -(-(front.reach + 3) // 4)  # the convolutions after it reach 1 + ½ + ½ + ¼ pixels
+        reach = front.reach + n_blocks + 3  # the convolutions after the blocks reach 1 + ½ + ½ + ¼ pixels
+        self.halo = 4 * -(-reach // 4)
         self.stride = _TimeStride(width, width, stride)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
         self.enlarge = nn.Conv2d(width, 4 * fine_width, 3, padding=1, bias=False)
         self.enlarge_norm = nn.BatchNorm2d(fine_width)
         self.fine = _image_convolution(fine_width, fine_width)
@@ -242,6 +248,8 @@ class Light(nn.Module):
         """What the windows' logits are made of: (batch·windows, fine_width, 2Z, 2X), and the number of windows."""
         maps, n_windows = self.front(correlation)
         maps, n_windows = self.stride(maps, n_windows)
+        for block in self.blocks:
+            maps = block(maps, n_windows)
         maps = functional.relu(self.enlarge_norm(enlarge(self.enlarge(maps), 2)), inplace=True)
         return functional.relu(self.fine(maps), inplace=True), n_windows
 
