@@ -17,6 +17,14 @@ from ulmpipe.network.complex_valued import ComplexFront, _ComplexConvolution, co
 BOTH = pytest.mark.parametrize("make", [Light, complex_light])
 
 
+def awake(network: Light) -> Light:
+    """The network with residual blocks that do something: they start as the identity."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("norm.weight"):
+            torch.nn.init.ones_(parameter)
+    return network.eval()
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("n_frames", "height", "width"), [(512, 8, 8), (400, 8, 12), (16, 4, 4), (48, 12, 4)]
@@ -62,7 +70,7 @@ def test_time_is_continued_by_its_mirror_image() -> None:
 
 @BOTH
 def test_nothing_beyond_the_halo_changes_an_output_pixel(make: Callable[[], Light]) -> None:
-    network = make().eval()
+    network = awake(make())
     size = 2 * network.halo + 12
     correlation = torch.randn(1, 2, 128, 4, size)
     changed = correlation.clone()
@@ -73,6 +81,19 @@ def test_nothing_beyond_the_halo_changes_an_output_pixel(make: Callable[[], Ligh
     first_untouched = size // 2 + network.halo
     assert not reached[first_untouched:].any()
     assert reached[size // 2]
+
+
+@BOTH
+def test_every_window_knows_the_whole_block(make: Callable[[], Light]) -> None:
+    network = awake(make())
+    correlation = torch.randn(1, 2, 512, 8, 8)
+    changed = correlation.clone()
+    changed[:, :, :8] += 1.0
+    with torch.inference_mode():
+        features, n_windows = network.features(correlation)
+        difference = (network.features(changed)[0] - features).abs().amax(dim=(1, 2, 3))
+    assert n_windows == 4
+    assert (difference > 1e-6).all()
 
 
 @BOTH
