@@ -1,8 +1,9 @@
 """A training step of each network, and the network on a whole field: medians on this machine, GPU or CPU.
 
-Run: python -m benchmarks.networks [--networks light complex] [--batches 2 8] [--compile] [--repeats 5]. A training step
-is forward, loss, backward and optimizer on blocks of 32 x 32 pixels and 512 frames in bfloat16; milliseconds are per
-block of the batch. The field is --field pixels on a side and --frames long, whole or in tiles of 128 pixels.
+Run: python -m benchmarks.networks [--networks light complex] [--batches 2 8] [--compile] [--autotune] [--repeats 5].
+A training step is forward, loss, backward and optimizer on blocks of 32 x 32 pixels and 512 frames in bfloat16, weights
+laid out as in training; milliseconds are per block of the batch. The field is --field pixels on a side and --frames
+long, whole or in tiles of 128 pixels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from ulmpipe.network import build_network, infer_field
+from ulmpipe.network.devices import lay_out_channels_last
 from ulmpipe.network.losses import LOSSES
 
 WINDOW, N_FRAMES, UPSAMPLING, TILE = 32, 512, 8, 128
@@ -39,6 +41,7 @@ def training_step(
 ) -> Callable[[], object]:
     """A call that trains on one random batch, which is on the device already."""
     network = build_network(name, seed=0).to(device).train()
+    lay_out_channels_last(network)  # as in training
     model = torch.compile(network) if compiled else network
     optimizer = torch.optim.Adam(network.parameters(), 1e-4)
     maps = torch.randn(batch_size, 2, N_FRAMES, WINDOW, WINDOW, device=device)
@@ -65,10 +68,14 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="with torch.compile too, which needs a C++ compiler"
     )
+    parser.add_argument(
+        "--autotune", action="store_true", help="cuDNN tries its convolutions and takes the fastest"
+    )
     parser.add_argument("--field", type=int, default=128)
     parser.add_argument("--frames", type=int, default=N_FRAMES)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    torch.backends.cudnn.benchmark = arguments.autotune
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{where}, torch {torch.__version__}")
