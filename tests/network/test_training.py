@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,10 @@ class _KilledError(Exception):
     pass
 
 
-def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    straight = _network()
-    reference = train(straight, *_sets(), settings=SETTINGS).history
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path, optimizer: str) -> None:
+    straight, settings = _network(), replace(SETTINGS, optimizer=optimizer)
+    reference = train(straight, *_sets(), settings=settings).history
 
     def kill_in_third_epoch(history: list[dict[str, float]]) -> None:
         if len(history) == 3:
@@ -97,7 +99,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> N
         train(
             _network(),
             *_sets(),
-            settings=SETTINGS,
+            settings=settings,
             checkpoint_path=path,
             fingerprint="a",
             on_epoch=kill_in_third_epoch,
@@ -109,7 +111,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> N
     history = train(
         resumed,
         *_sets(),
-        settings=SETTINGS,
+        settings=settings,
         checkpoint_path=path,
         fingerprint="a",
         on_epoch=lambda rows: seen.append(len(rows)),

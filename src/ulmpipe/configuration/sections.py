@@ -380,7 +380,8 @@ class Phase(_Section):
 
     n_epochs: Count = Field(description="passes over the training set")
     batch_size: Count = Field(description="blocks a step")
-    learning_rate: Positive = Field(description="of Adam; the schedule starts from it")
+    optimizer: Literal["muon", "adam"] = Field(description="adam is the paper's")
+    learning_rate: Positive = Field(description="largest rate of the optimizer")
     schedule: Literal["cosine", "multistep"] = Field(description="cosine with warm-up, or the paper's steps")
     milestones: list[Count] = Field(
         default=[], description="epochs after which multistep multiplies the rate by 0.1"

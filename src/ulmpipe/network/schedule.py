@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ulmpipe.errors import InputError
 from ulmpipe.network.losses import LOSSES
+from ulmpipe.network.optimizers import OPTIMIZERS
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -20,7 +21,7 @@ class TrainingSettings:
     n_epochs, batch_size : int
         Passes over the training set; blocks a step.
     learning_rate : float
-        Largest rate of Adam.
+        Largest rate of the optimizer.
     schedule : str
         "cosine": linear warm-up over `warm_up` (a share of all steps), then half a cosine to zero.
         "multistep": times `decay` after each epoch in `milestones`, as the paper.
@@ -28,8 +29,10 @@ class TrainingSettings:
         A name of `ulmpipe.network.losses.LOSSES`.
     precision : str
         "bfloat16" (autocast; weights stay float32) or "float32".
+    optimizer : str
+        A name of `ulmpipe.network.optimizers.OPTIMIZERS`: "adam", as the paper, or "muon".
     weight_decay : float
-        Of AdamW; 0 is Adam.
+        Share of the weights, times the rate, that is taken off at each step; 0 with "adam" is Adam, else AdamW.
     gradient_norm : float or None
         Longer gradients are shortened to this norm.
 
@@ -44,6 +47,7 @@ class TrainingSettings:
     warm_up: float = 0.05
     loss: str = "bce_dice"
     precision: str = "bfloat16"
+    optimizer: str = "adam"
     weight_decay: float = 0.0
     gradient_norm: float | None = None
 
@@ -53,6 +57,7 @@ class TrainingSettings:
             ("schedule", self.schedule, ("cosine", "multistep")),
             ("loss", self.loss, tuple(LOSSES)),
             ("precision", self.precision, PRECISIONS),
+            ("optimizer", self.optimizer, tuple(OPTIMIZERS)),
         ):
             if value not in names:
                 raise InputError(f"training.{field}: '{value}'; expected one of {', '.join(names)}")

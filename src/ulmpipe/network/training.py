@@ -30,6 +30,7 @@ from ulmpipe.network.devices import (
     sum_over_processes,
 )
 from ulmpipe.network.losses import LOSSES
+from ulmpipe.network.optimizers import OPTIMIZERS
 from ulmpipe.network.schedule import TrainingSettings, learning_rate_factor
 from ulmpipe.progress import progress
 
@@ -118,7 +119,7 @@ def train(
     network.to(fabric.device)
     lay_out_channels_last(network)
     steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
-    optimizer = torch.optim.AdamW(
+    optimizer = OPTIMIZERS[settings.optimizer](
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(

@@ -32,6 +32,7 @@ from ulmpipe.network.dataset import VelocityDataset
 from ulmpipe.network.devices import devices_of, lay_out_channels_last
 from ulmpipe.network.inference import output_over_field
 from ulmpipe.network.light import Light, enlarge, over_image, over_time
+from ulmpipe.network.optimizers import OPTIMIZERS
 from ulmpipe.network.schedule import TrainingSettings, learning_rate_factor
 from ulmpipe.network.training import batches_of, check_finite
 from ulmpipe.progress import progress
@@ -214,7 +215,9 @@ def train_velocity(
     lay_out_channels_last(network)
     steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = OPTIMIZERS[settings.optimizer](
+        trained, settings.learning_rate, weight_decay=settings.weight_decay
+    )
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, partial(learning_rate_factor, settings, steps_per_epoch=steps_per_epoch)
     )
