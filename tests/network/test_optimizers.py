@@ -25,6 +25,12 @@ def test_singular_vectors_stay() -> None:
     torch.testing.assert_close(turned, torch.diag(turned.diagonal()), atol=1e-4, rtol=0)
 
 
+def test_each_of_several_matrices_is_made_orthogonal_by_itself() -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 24, 40) * torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
+    torch.testing.assert_close(orthogonal(matrices), torch.stack([orthogonal(each) for each in matrices]))
+
+
 def test_steps_of_a_matrix_are_those_of_torch() -> None:
     torch.manual_seed(0)
     ours = nn.Parameter(torch.randn(24, 40))

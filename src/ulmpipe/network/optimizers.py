@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -51,19 +52,32 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for weight in weights:
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                step = self._matrix_step if is_matrix(weight) else self._adam_step
-                weight.sub_(step(weight.grad, self.state[weight]), alpha=group["lr"])
+                if is_matrix(weight):
+                    alike[weight.flatten(1).shape].append(weight)
+                else:
+                    weight.sub_(self._adam_step(weight.grad, self.state[weight]), alpha=group["lr"])
+            for matrices in alike.values():
+                self._step_of_matrices(matrices, group["lr"])
         return loss
 
-    def _matrix_step(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
-        mean = state.setdefault("momentum", torch.zeros_like(gradient))
+    def _step_of_matrices(self, weights: list[nn.Parameter], learning_rate: float) -> None:
+        """Move weights of one shape, all at once: one launch after the other would take a GPU longer."""
+        momenta = torch.stack([self._momentum(weight) for weight in weights])
+        size = learning_rate * ADAM_LIKE * max(momenta.shape[1:]) ** 0.5
+        for weight, step in zip(weights, orthogonal(momenta), strict=True):
+            weight.sub_(step.view_as(weight), alpha=size)
+
+    def _momentum(self, weight: nn.Parameter) -> Tensor:
+        """Nesterov's momentum of a weight, as a matrix."""
+        gradient = weight.grad
+        assert gradient is not None
+        mean = self.state[weight].setdefault("momentum", torch.zeros_like(gradient))
         mean.mul_(self.momentum).add_(gradient)
-        matrix = (gradient + self.momentum * mean).flatten(1)
-        return (ADAM_LIKE * max(matrix.shape) ** 0.5 * orthogonal(matrix)).view_as(gradient)
+        return (gradient + self.momentum * mean).flatten(1)
 
     def _adam_step(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
         mean = state.setdefault("mean", torch.zeros_like(gradient))
@@ -82,17 +96,17 @@ def is_matrix(weight: Tensor) -> bool:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values brought to between about 0.7 and 1.2, by a quintic iteration.
+    """Matrices (…, rows, columns), their singular values brought to between about 0.7 and 1.2 by a quintic iteration.
 
-    Those below two thousandths of its Frobenius norm stay smaller.
+    Those below two thousandths of a matrix's Frobenius norm stay smaller.
     """
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / wide.norm().clamp(min=1e-7)
+    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)
     a, b, c = QUINTIC
     for _ in range(ITERATIONS):
-        gram = wide @ wide.T
+        gram = wide @ wide.mT
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+    return wide if matrix.shape[-2] <= matrix.shape[-1] else wide.mT
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.AdamW, "muon": Muon}
