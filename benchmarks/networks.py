@@ -19,6 +19,7 @@ import torch
 from ulmpipe.network import build_network, infer_field
 from ulmpipe.network.devices import lay_out_channels_last
 from ulmpipe.network.losses import LOSSES
+from ulmpipe.network.optimizers import OPTIMIZERS
 
 WINDOW, N_FRAMES, UPSAMPLING, TILE = 32, 512, 8, 128
 WARM = 3
@@ -37,23 +38,23 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def training_step(
-    name: str, batch_size: int, *, compiled: bool, device: torch.device
+    name: str, batch_size: int, *, optimizer: str, compiled: bool, device: torch.device
 ) -> Callable[[], object]:
     """A call that trains on one random batch, which is on the device already."""
     network = build_network(name, seed=0).to(device).train()
     lay_out_channels_last(network)  # as in training
     model = torch.compile(network) if compiled else network
-    optimizer = torch.optim.Adam(network.parameters(), 1e-4)
+    stepper = OPTIMIZERS[optimizer](network.parameters(), 1e-4)
     maps = torch.randn(batch_size, 2, N_FRAMES, WINDOW, WINDOW, device=device)
     fine = UPSAMPLING * WINDOW
     tracks = (torch.rand(batch_size, 1, fine, fine, device=device) < 0.01).float()
 
     def step() -> None:
-        optimizer.zero_grad()
+        stepper.zero_grad()
         with torch.autocast(device.type, torch.bfloat16):
             logits = model(maps)
         LOSSES["bce_dice"](logits.float(), tracks).backward()
-        optimizer.step()
+        stepper.step()
 
     return step
 
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument(
         "--autotune", action="store_true", help="cuDNN tries its convolutions and takes the fastest"
     )
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="muon")
     parser.add_argument("--field", type=int, default=128)
     parser.add_argument("--frames", type=int, default=N_FRAMES)
     parser.add_argument("--repeats", type=int, default=5)
@@ -82,7 +84,9 @@ def main() -> None:
     for name in arguments.networks:
         for batch_size in arguments.batches:
             for compiled in (False, True) if arguments.compile else (False,):
-                step = training_step(name, batch_size, compiled=compiled, device=device)
+                step = training_step(
+                    name, batch_size, optimizer=arguments.optimizer, compiled=compiled, device=device
+                )
                 milliseconds = 1e3 * seconds(step, arguments.repeats) / batch_size
                 how = " compiled" if compiled else ""
                 print(f"{name}{how}, batch {batch_size}: {milliseconds:.1f} ms a block and step", flush=True)

@@ -19,7 +19,7 @@ class Muon(torch.optim.Optimizer):
 
     A weight is a matrix of output channels by all the rest. A step along its momentum would follow the few directions
     of large gradients; with all singular values brought to about one, all directions are learnt alike. Biases,
-    normalisations and single rows take Adam's steps.
+    normalisations and single rows take Adam's steps. (`torch.optim.Muon` refuses whatever has not two axes.)
 
     Source: K. Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon/; the size of a step, which lets
     rates of Adam serve, after J. Liu et al., 2025, arXiv:2502.16982, §2.2.
