@@ -13,19 +13,77 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+MOST_FRAMES_FOLDED = 16  # all of them, into channels
+GROUP = 8  # frames folded together where there are more, and few channels
+FEW_CHANNELS = 2
+
+
+class _Convolution(nn.Sequential):
+    """Convolution over (frame, z, x) of maps (batch, C, Z, X, T), and batch normalisation."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int) -> None:
+        super().__init__(nn.Conv3d(n_in, n_out, kernel, padding=kernel // 2), nn.BatchNorm3d(n_out))
+        self[0].bias.requires_grad_(False)  # the normalisation takes it away again: its gradient is zero
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, C, Z, X, T) to (batch, C', Z, X, T)."""
+        convolution, normalisation = self
+        few_frames, few_channels = maps.shape[-1] <= MOST_FRAMES_FOLDED, maps.shape[1] <= FEW_CHANNELS
+        if convolution.kernel_size[0] > 1 and (few_frames or few_channels):
+            return normalisation(_convolve_folded(maps, convolution))
+        weight = convolution.weight.permute(0, 1, 3, 4, 2)
+        return normalisation(functional.conv3d(maps, weight, convolution.bias, padding=convolution.padding))
+
+
+def _time_last(correlation: Tensor) -> Tensor:
+    """(batch, C, T, Z, X) to (batch, C, Z, X, T), in memory channels last of all: the frames of a pixel together."""
+    return correlation.permute(0, 1, 3, 4, 2).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _convolve_folded(maps: Tensor, convolution: nn.Conv3d) -> Tensor:
+    """A convolution whose frames, or groups of them, are folded into channels: two dimensions are left.
+
+    Most of its weights are zero, yet it is several times faster: units for matrix products want many channels.
+    """
+    n, n_channels, height, width, n_frames = maps.shape
+    n_out, reach = convolution.out_channels, convolution.padding[0]
+    folded = maps.permute(0, 2, 3, 4, 1)  # as it lies in memory
+    if n_frames <= MOST_FRAMES_FOLDED:
+        weight = _fold_weight(convolution.weight, n_frames, n_frames, first=-reach)
+        folded = folded.reshape(n, height, width, -1).permute(0, 3, 1, 2)
+        folded = functional.conv2d(folded, weight, convolution.bias.repeat(n_frames), padding=reach)
+        folded = folded.permute(0, 2, 3, 1)
+    else:
+        weight = _fold_weight(convolution.weight, GROUP, GROUP + 2 * reach, first=0)
+        folded = functional.pad(folded, (0, 0, reach, reach)).unfold(3, GROUP + 2 * reach, GROUP)
+        folded = folded.transpose(4, 5).reshape(n, height, width, n_frames // GROUP, -1).permute(0, 4, 1, 2, 3)
+        bias, padding = convolution.bias.repeat(GROUP), (reach, reach, 0)
+        folded = functional.conv3d(folded, weight[..., None], bias, padding=padding).permute(0, 2, 3, 4, 1)
+    return folded.reshape(n, height, width, n_frames, n_out).permute(0, 4, 1, 2, 3)
+
+
+def _fold_weight(weight: Tensor, n_frames_out: int, n_frames_in: int, *, first: int) -> Tensor:
+    """(out, in, frame, z, x) to (frame · out, frame · in, z, x); the first output begins at input frame `first`."""
+    n_out, n_in, n_taps, *sides = weight.shape
+    frame_out, tap = torch.arange(n_frames_out)[:, None, None], torch.arange(n_taps)
+    places = torch.arange(n_frames_in)[:, None] == frame_out + first + tap  # (frame out, frame in, tap)
+    taps = weight.permute(2, 0, 1, 3, 4).reshape(n_taps, -1)
+    folded = places.to(weight).flatten(0, 1) @ taps
+    folded = folded.reshape(n_frames_out, n_frames_in, n_out, n_in, *sides).transpose(1, 2)
+    return folded.reshape(n_frames_out * n_out, n_frames_in * n_in, *sides)
+
+
 def _pool_time(maps: Tensor, factor: int) -> Tensor:
     """Maximum of every `factor` frames; a last, shorter group is kept, so that no frame is ever dropped."""
-    factor = min(factor, maps.shape[2])
-    return functional.max_pool3d(maps, (factor, 1, 1), ceil_mode=True)
+    return functional.max_pool3d(maps, (1, 1, min(factor, maps.shape[-1])), ceil_mode=True)
 
 
 def _upsample(maps: Tensor) -> Tensor:
     """Nearest neighbour ×2 in z and x: what makes a "resize convolution" free of checkerboards."""
-    return functional.interpolate(maps, scale_factor=(1, 2, 2), mode="nearest")
-
-
-def _convolution(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv3d(n_in, n_out, kernel, padding=kernel // 2), nn.BatchNorm3d(n_out))
+    n, n_channels, height, width, n_frames = maps.shape
+    pixels = maps.permute(0, 2, 3, 4, 1)[:, :, None, :, None]
+    pixels = pixels.expand(-1, -1, 2, -1, 2, -1, -1).reshape(n, 2 * height, 2 * width, n_frames, n_channels)
+    return pixels.permute(0, 4, 1, 2, 3)
 
 
 class _Residual(nn.Module):
@@ -34,7 +92,7 @@ class _Residual(nn.Module):
     def __init__(self, n_channels: int, n_convolutions: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
-            _convolution(n_channels, n_channels, 3) for _ in range(n_convolutions)
+            _Convolution(n_channels, n_channels, 3) for _ in range(n_convolutions)
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -49,7 +107,7 @@ class _Input(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.convolution = _convolution(2, width, 5)
+        self.convolution = _Convolution(2, width, 5)
         self.n_repeats = width // 2
 
     def forward(self, correlation: Tensor) -> Tensor:
@@ -61,11 +119,11 @@ class _Down(nn.Module):
 
     def __init__(self, n_in: int) -> None:
         super().__init__()
-        self.widen = _convolution(n_in, 2 * n_in, 1)
+        self.widen = _Convolution(n_in, 2 * n_in, 1)
         self.residual = _Residual(2 * n_in, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.residual(functional.max_pool3d(functional.elu(self.widen(maps)), (4, 2, 2)))
+        return self.residual(functional.elu(functional.max_pool3d(self.widen(maps), (2, 2, 4))))
 
 
 class _Up(nn.Module):
@@ -73,12 +131,12 @@ class _Up(nn.Module):
 
     def __init__(self, n_in: int, n_skip: int) -> None:
         super().__init__()
-        self.reduce = _convolution(n_in, n_skip, 3)
+        self.reduce = _Convolution(n_in, n_skip, 3)
         self.residual = _Residual(2 * n_skip, 3)
 
     def forward(self, maps: Tensor, skip: Tensor) -> Tensor:
         maps = functional.elu(self.reduce(_upsample(maps)))
-        return self.residual(torch.cat([maps, _pool_time(skip, skip.shape[2] // maps.shape[2])], dim=1))
+        return self.residual(torch.cat([maps, _pool_time(skip, skip.shape[-1] // maps.shape[-1])], dim=1))
 
 
 class _Transition(nn.Module):
@@ -86,11 +144,11 @@ class _Transition(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.reduce = _convolution(n_in, n_out, 1)
+        self.reduce = _Convolution(n_in, n_out, 1)
         self.residual = _Residual(n_out, 2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.residual(_pool_time(functional.elu(self.reduce(maps)), 4))
+        return self.residual(functional.elu(_pool_time(self.reduce(maps), 4)))
 
 
 class _Resize(nn.Module):
@@ -98,7 +156,7 @@ class _Resize(nn.Module):
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
-        self.smooth = _convolution(n_channels, n_channels, 3)
+        self.smooth = _Convolution(n_channels, n_channels, 3)
         self.residual = _Residual(n_channels, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -111,7 +169,7 @@ class _Output(nn.Module):
     def __init__(self, n_in: int) -> None:
         super().__init__()
         half = n_in // 2
-        self.reduce = _convolution(n_in, half, 3)
+        self.reduce = _Convolution(n_in, half, 3)
         self.plane = nn.Sequential(
             *(
                 layer
@@ -122,7 +180,7 @@ class _Output(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.plane(functional.elu(self.reduce(maps)).amax(dim=2))
+        return self.plane(functional.elu(self.reduce(maps)).amax(dim=-1))
 
 
 class DeepSTULM(nn.Module):
@@ -155,9 +213,9 @@ class DeepSTULM(nn.Module):
         self.output = _Output(width)
 
     def stages(self, correlation: Tensor) -> OrderedDict[str, Tensor]:
-        """Run the network and return the output of every stage by name, the logits last (``"output"``)."""
+        """Run the network and return every stage's (batch, C, T, Z, X) by name, the logits last (``"output"``)."""
         maps: OrderedDict[str, Tensor] = OrderedDict()
-        maps["input"] = self.input(correlation)
+        maps["input"] = self.input(_time_last(correlation))
         maps["down_1"] = self.down_1(maps["input"])
         maps["down_2"] = self.down_2(maps["down_1"])
         maps["up_1"] = self.up_1(maps["down_2"], maps["down_1"])
@@ -166,7 +224,9 @@ class DeepSTULM(nn.Module):
         for number, resize in enumerate(self.resize, start=1):
             last = maps[f"resize_{number}"] = resize(last)
         maps["transition_2"] = self.transition_2(last)
-        maps["output"] = self.output(maps["transition_2"])
+        output = self.output(maps["transition_2"])
+        maps = OrderedDict((name, stage.permute(0, 1, 4, 2, 3)) for name, stage in maps.items())
+        maps["output"] = output
         return maps
 
     def forward(self, correlation: Tensor) -> Tensor:
@@ -183,7 +243,7 @@ class DeepSTULM(nn.Module):
             (batch, 1, 8Z, 8X).
 
         """
-        first = self.input(correlation.contiguous(memory_format=torch.channels_last_3d))
+        first = self.input(_time_last(correlation))
         second = self.down_1(first)
         maps = self.up_1(self.down_2(second), second)
         del second
