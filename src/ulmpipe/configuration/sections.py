@@ -389,6 +389,9 @@ class Phase(_Section):
     loss: Literal["bce_dice", "dice", "generalised_dice", "nll", "weighted_nll", "focal"] = Field(
         description="dice is the paper's"
     )
+    compile: bool = Field(
+        default=False, description="on a GPU: torch.compile, a minute at the start for faster steps"
+    )
 
 
 class AugmentationSection(_Section):

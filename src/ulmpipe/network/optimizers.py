@@ -109,4 +109,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return wide if matrix.shape[-2] <= matrix.shape[-1] else wide.mT
 
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.AdamW, "muon": Muon}
+def adam(
+    parameters: Iterable[nn.Parameter], learning_rate: float, *, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """PyTorch's AdamW, which is Adam where no weight decays; on a GPU all weights in one launch."""
+    weights = list(parameters)
+    on_gpu = all(weight.is_cuda for weight in weights)
+    return torch.optim.AdamW(weights, learning_rate, weight_decay=weight_decay, fused=on_gpu)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "muon": Muon}

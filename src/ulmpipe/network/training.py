@@ -118,6 +118,7 @@ def train(
     _check_precision(network, settings.precision, fabric)
     network.to(fabric.device)
     lay_out_channels_last(network)
+    torch.backends.cudnn.benchmark = True  # all batches are of one shape: worth trying which convolutions are fastest
     steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
     optimizer = OPTIMIZERS[settings.optimizer](
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -130,7 +131,8 @@ def train(
         state.resume(checkpoint_path, fingerprint)
     n_steps, done = settings.n_epochs * steps_per_epoch, state.epoch * steps_per_epoch
     bar = progress((), description, total=n_steps, unit="step", done=done, shown=fabric.is_global_zero)
-    model, stepper = fabric.setup(network, optimizer)
+    compiled = settings.compile and fabric.device.type == "cuda"
+    model, stepper = fabric.setup(torch.compile(network) if compiled else network, optimizer)
     while state.epoch < settings.n_epochs:
         start, learning_rate = time.perf_counter(), float(scheduler.get_last_lr()[0])
         model.train()
