@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ulmpipe.network import DeepSTULM
+from ulmpipe.network.paper import _Convolution, _time_last
 
 PUBLISHED_PARAMETERS = 1_038_065
 
@@ -39,6 +40,20 @@ def test_any_multiple_of_16_frames_and_4_pixels_works(n_frames: int, height: int
     with torch.inference_mode(), torch.device("meta"):
         logits = DeepSTULM()(torch.empty(2, 2, n_frames, height, width))
     assert logits.shape == (2, 1, 8 * height, 8 * width)
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "kernel", "n_frames"), [(3, 3, 8), (3, 3, 1), (3, 3, 16), (2, 5, 32), (2, 5, 16), (3, 3, 20)]
+)
+def test_a_convolution_with_frames_folded_into_channels_is_the_convolution(
+    n_channels: int, kernel: int, n_frames: int
+) -> None:
+    torch.manual_seed(0)
+    layer = _Convolution(n_channels, 4, kernel).eval()
+    correlation = torch.randn(2, n_channels, n_frames, 5, 6, dtype=torch.float64)
+    layer.double()
+    folded = layer(_time_last(correlation)).permute(0, 1, 4, 2, 3)
+    torch.testing.assert_close(folded, layer[1](layer[0](correlation)))
 
 
 def test_forward_gives_what_the_named_stages_give() -> None:

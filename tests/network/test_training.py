@@ -178,6 +178,16 @@ def test_3d_convolutions_are_not_trained_in_bfloat16_on_a_processor() -> None:
         train(build_network("paper", seed=0), *_sets(), settings=settings)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_compiled_network_trains_as_the_same_network_does() -> None:
+    losses = [
+        [row["training_loss"] for row in train(_network(), *_sets(), settings=settings).history]
+        for settings in (SETTINGS, replace(SETTINGS, compile=True))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
 def _dead_network() -> nn.Module:
     network = _network()
     for parameter in network.parameters():

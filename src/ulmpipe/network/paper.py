@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 MOST_FRAMES_FOLDED = 16  # all of them, into channels
-GROUP = 8  # frames folded together where there are more, and few channels
+GROUP = 4  # frames folded together where there are more, and few channels
 FEW_CHANNELS = 2
 
 

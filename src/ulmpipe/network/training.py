@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice", "seconds")
 ENOUGH_STEPS = 100  # for a judgement
 LITTLE = 0.98  # of the first epoch's loss: it has not fallen
+COMPILATION = "reduce-overhead"  # steps replayed as CUDA graphs: a thousand launches keep a host busy for longer than a GPU
 LOADERS = 4  # threads that make the next batches while a GPU is at work
 
 
@@ -131,8 +132,10 @@ def train(
         state.resume(checkpoint_path, fingerprint)
     n_steps, done = settings.n_epochs * steps_per_epoch, state.epoch * steps_per_epoch
     bar = progress((), description, total=n_steps, unit="step", done=done, shown=fabric.is_global_zero)
-    compiled = settings.compile and fabric.device.type == "cuda"
-    model, stepper = fabric.setup(torch.compile(network) if compiled else network, optimizer)
+    wanted: Any = network
+    if settings.compile and fabric.device.type == "cuda":
+        wanted = torch.compile(network, mode=COMPILATION)
+    model, stepper = fabric.setup(wanted, optimizer)
     while state.epoch < settings.n_epochs:
         start, learning_rate = time.perf_counter(), float(scheduler.get_last_lr()[0])
         model.train()
@@ -166,8 +169,8 @@ def _step(
 ) -> float:
     """One step of the optimizer on this process's share of a batch; the loss of the whole batch."""
     correlation, tracks = batch
-    loss = LOSSES[settings.loss](gather(fabric, model(correlation)), gather(fabric, tracks))
     stepper.zero_grad()
+    loss = LOSSES[settings.loss](gather(fabric, model(correlation)), gather(fabric, tracks))
     fabric.backward(loss)
     if settings.gradient_norm is not None:
         fabric.clip_gradients(model, stepper, max_norm=settings.gradient_norm)
