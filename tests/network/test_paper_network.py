@@ -43,7 +43,8 @@ def test_any_multiple_of_16_frames_and_4_pixels_works(n_frames: int, height: int
 
 
 @pytest.mark.parametrize(
-    ("n_channels", "kernel", "n_frames"), [(3, 3, 8), (3, 3, 1), (3, 3, 16), (2, 5, 32), (2, 5, 16), (3, 3, 20)]
+    ("n_channels", "kernel", "n_frames"),
+    [(3, 3, 8), (3, 3, 1), (3, 3, 16), (2, 5, 32), (2, 5, 16), (3, 3, 20)],
 )
 def test_a_convolution_with_frames_folded_into_channels_is_the_convolution(
     n_channels: int, kernel: int, n_frames: int

@@ -12,63 +12,74 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
 MOST_FRAMES_FOLDED = 16  # all of them, into channels
 GROUP = 4  # frames folded together where there are more, and few channels
 FEW_CHANNELS = 2
 
 
+def _time_last(correlation: Tensor) -> Tensor:
+    """(batch, C, T, Z, X) to (batch, C, Z, X, T), which every layer takes; in memory the frames of a pixel together."""
+    return correlation.permute(0, 1, 3, 4, 2).contiguous(memory_format=torch.channels_last_3d)
+
+
 class _Convolution(nn.Sequential):
-    """Convolution over (frame, z, x) of maps (batch, C, Z, X, T), and batch normalisation."""
+    """Convolution over z, x and time of maps (batch, C, Z, X, T), and batch normalisation."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int) -> None:
-        super().__init__(nn.Conv3d(n_in, n_out, kernel, padding=kernel // 2), nn.BatchNorm3d(n_out))
-        self[0].bias.requires_grad_(False)  # the normalisation takes it away again: its gradient is zero
+        convolution = nn.Conv3d(n_in, n_out, kernel, padding=kernel // 2)
+        assert convolution.bias is not None
+        convolution.bias.requires_grad_(False)  # the normalisation takes it away again: its gradient is zero
+        super().__init__(convolution, nn.BatchNorm3d(n_out))
 
     def forward(self, maps: Tensor) -> Tensor:
         """(batch, C, Z, X, T) to (batch, C', Z, X, T)."""
         convolution, normalisation = self
-        few_frames, few_channels = maps.shape[-1] <= MOST_FRAMES_FOLDED, maps.shape[1] <= FEW_CHANNELS
-        if convolution.kernel_size[0] > 1 and (few_frames or few_channels):
-            return normalisation(_convolve_folded(maps, convolution))
-        weight = convolution.weight.permute(0, 1, 3, 4, 2)
-        return normalisation(functional.conv3d(maps, weight, convolution.bias, padding=convolution.padding))
+        weight, bias = convolution.weight, convolution.bias  # (C', C, frame, z, x)
+        if weight.shape[2] > 1 and maps.shape[-1] <= MOST_FRAMES_FOLDED:
+            convolved = _convolve_frames(maps, weight, bias)
+        elif weight.shape[2] > 1 and maps.shape[1] <= FEW_CHANNELS:
+            convolved = _convolve_groups(maps, weight, bias)
+        else:
+            reach = weight.shape[2] // 2
+            convolved = functional.conv3d(maps, weight.permute(0, 1, 3, 4, 2), bias, padding=reach)
+        normalised: Tensor = normalisation(convolved)
+        return normalised
 
 
-def _time_last(correlation: Tensor) -> Tensor:
-    """(batch, C, T, Z, X) to (batch, C, Z, X, T), in memory channels last of all: the frames of a pixel together."""
-    return correlation.permute(0, 1, 3, 4, 2).contiguous(memory_format=torch.channels_last_3d)
-
-
-def _convolve_folded(maps: Tensor, convolution: nn.Conv3d) -> Tensor:
-    """A convolution whose frames, or groups of them, are folded into channels: two dimensions are left.
+def _convolve_frames(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution whose frames are folded into channels, so that two dimensions are left.
 
     Most of its weights are zero, yet it is several times faster: units for matrix products want many channels.
     """
-    n, n_channels, height, width, n_frames = maps.shape
-    n_out, reach = convolution.out_channels, convolution.padding[0]
-    folded = maps.permute(0, 2, 3, 4, 1)  # as it lies in memory
-    if n_frames <= MOST_FRAMES_FOLDED:
-        weight = _fold_weight(convolution.weight, n_frames, n_frames, first=-reach)
-        folded = folded.reshape(n, height, width, -1).permute(0, 3, 1, 2)
-        folded = functional.conv2d(folded, weight, convolution.bias.repeat(n_frames), padding=reach)
-        folded = folded.permute(0, 2, 3, 1)
-    else:
-        weight = _fold_weight(convolution.weight, GROUP, GROUP + 2 * reach, first=0)
-        folded = functional.pad(folded, (0, 0, reach, reach)).unfold(3, GROUP + 2 * reach, GROUP)
-        folded = folded.transpose(4, 5).reshape(n, height, width, n_frames // GROUP, -1).permute(0, 4, 1, 2, 3)
-        bias, padding = convolution.bias.repeat(GROUP), (reach, reach, 0)
-        folded = functional.conv3d(folded, weight[..., None], bias, padding=padding).permute(0, 2, 3, 4, 1)
-    return folded.reshape(n, height, width, n_frames, n_out).permute(0, 4, 1, 2, 3)
+    n, _, height, width, n_frames = maps.shape
+    folded = maps.permute(0, 2, 3, 4, 1).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+    reach = weight.shape[2] // 2
+    folded_weight = _fold_weight(weight, n_frames, n_frames, first=-reach)
+    convolved = functional.conv2d(folded, folded_weight, bias.repeat(n_frames), padding=reach)
+    return convolved.permute(0, 2, 3, 1).reshape(n, height, width, n_frames, -1).permute(0, 4, 1, 2, 3)
+
+
+def _convolve_groups(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution of groups of frames that are folded into channels, with those frames around them that it needs."""
+    n, _, height, width, n_frames = maps.shape
+    reach = weight.shape[2] // 2
+    padded = functional.pad(maps.permute(0, 2, 3, 4, 1), (0, 0, reach, reach))
+    groups = padded.unfold(3, GROUP + 2 * reach, GROUP).transpose(4, 5)  # (batch, Z, X, group, frame, C)
+    folded = groups.flatten(4).permute(0, 4, 1, 2, 3)
+    folded_weight = _fold_weight(weight, GROUP, GROUP + 2 * reach, first=0)[..., None]
+    convolved = functional.conv3d(folded, folded_weight, bias.repeat(GROUP), padding=(reach, reach, 0))
+    return convolved.permute(0, 2, 3, 4, 1).reshape(n, height, width, n_frames, -1).permute(0, 4, 1, 2, 3)
 
 
 def _fold_weight(weight: Tensor, n_frames_out: int, n_frames_in: int, *, first: int) -> Tensor:
-    """(out, in, frame, z, x) to (frame · out, frame · in, z, x); the first output begins at input frame `first`."""
+    """(out, in, frame, z, x) to (frame · out, frame · in, z, x), the first output from frames `first` on of the input."""
     n_out, n_in, n_taps, *sides = weight.shape
-    frame_out, tap = torch.arange(n_frames_out)[:, None, None], torch.arange(n_taps)
-    places = torch.arange(n_frames_in)[:, None] == frame_out + first + tap  # (frame out, frame in, tap)
-    taps = weight.permute(2, 0, 1, 3, 4).reshape(n_taps, -1)
-    folded = places.to(weight).flatten(0, 1) @ taps
+    frame_out, frame_in, tap = (
+        torch.arange(n, device=weight.device) for n in (n_frames_out, n_frames_in, n_taps)
+    )
+    is_there = frame_in[:, None] == frame_out[:, None, None] + first + tap  # (frame out, frame in, tap)
+    taps = weight.permute(2, 0, 1, 3, 4).flatten(1)
+    folded = is_there.to(weight.dtype).flatten(0, 1) @ taps
     folded = folded.reshape(n_frames_out, n_frames_in, n_out, n_in, *sides).transpose(1, 2)
     return folded.reshape(n_frames_out * n_out, n_frames_in * n_in, *sides)
 

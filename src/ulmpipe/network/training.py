@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice", "seconds")
 ENOUGH_STEPS = 100  # for a judgement
 LITTLE = 0.98  # of the first epoch's loss: it has not fallen
-COMPILATION = "reduce-overhead"  # steps replayed as CUDA graphs: a thousand launches keep a host busy for longer than a GPU
+COMPILATION = "reduce-overhead"  # by CUDA graphs: launching its kernels takes longer than a GPU works
 LOADERS = 4  # threads that make the next batches while a GPU is at work
 
 
@@ -119,7 +119,9 @@ def train(
     _check_precision(network, settings.precision, fabric)
     network.to(fabric.device)
     lay_out_channels_last(network)
-    torch.backends.cudnn.benchmark = True  # all batches are of one shape: worth trying which convolutions are fastest
+    torch.backends.cudnn.benchmark = (
+        True  # all batches are of one shape: worth trying which convolutions are fastest
+    )
     steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
     optimizer = OPTIMIZERS[settings.optimizer](
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
