@@ -34,6 +34,8 @@ class _Convolution(nn.Sequential):
     def forward(self, maps: Tensor) -> Tensor:
         """(batch, C, Z, X, T) to (batch, C', Z, X, T)."""
         convolution, normalisation = self
+        assert isinstance(convolution, nn.Conv3d)
+        assert convolution.bias is not None
         weight, bias = convolution.weight, convolution.bias  # (C', C, frame, z, x)
         if weight.shape[2] > 1 and maps.shape[-1] <= MOST_FRAMES_FOLDED:
             convolved = _convolve_frames(maps, weight, bias)
@@ -72,7 +74,7 @@ def _convolve_groups(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _fold_weight(weight: Tensor, n_frames_out: int, n_frames_in: int, *, first: int) -> Tensor:
-    """(out, in, frame, z, x) to (frame · out, frame · in, z, x), the first output from frames `first` on of the input."""
+    """(out, in, frame, z, x) to (frame · out, frame · in, z, x), the first output from input frames `first` on."""
     n_out, n_in, n_taps, *sides = weight.shape
     frame_out, frame_in, tap = (
         torch.arange(n, device=weight.device) for n in (n_frames_out, n_frames_in, n_taps)
