@@ -47,6 +47,9 @@ static inline void sine_cosine(float x, float *s, float *c) { *s = sinf(x); *c =
 #define __ldcg(from) (*(from))
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline int atomicAdd(int *to, int value) { int old = *to; *to += value; return old; }
+static inline int atomicMax(int *to, int value) { int old = *to; if (value > old) *to = value; return old; }
+static inline int __float_as_int(float x) { int i; memcpy(&i, &x, sizeof i); return i; }
+static inline float __int_as_float(int i) { float x; memcpy(&x, &i, sizeof x); return x; }
 static inline void __threadfence() {}
 
 static float4 dynamic_shared_memory[16384];
@@ -231,12 +234,11 @@ def host_cupy() -> types.ModuleType:
 def forget_compiled() -> None:
     """Empty the caches in which the package keeps what it made with one CuPy or the other."""
     from ulmpipe import device
-    from ulmpipe.acoustics import kernels_gpu as acoustics
-    from ulmpipe.acoustics import transform_gpu as transform
+    from ulmpipe.acoustics import common_gpu, composed_gpu, tiled_gpu, transform_gpu
     from ulmpipe.beamforming import kernels_gpu as beamforming
     from ulmpipe.correlation import kernels_gpu as correlation
 
-    for module in (device, acoustics, transform, beamforming, correlation):
+    for module in (device, common_gpu, composed_gpu, tiled_gpu, transform_gpu, beamforming, correlation):
         for function in vars(module).values():
             if hasattr(function, "cache_clear"):
                 function.cache_clear()

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import NoReturn
+
 import numpy as np
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, named_probe, simulate_channel_data
+from ulmpipe.acoustics import (
+    PlaneWaves,
+    Probe,
+    composed_gpu,
+    kernels_gpu,
+    named_probe,
+    simulate_channel_data,
+    tiled_gpu,
+)
 from ulmpipe.acoustics.elevation import elevation_lattice
-from ulmpipe.acoustics.window import ReceiveWindow
+from ulmpipe.acoustics.named_probes import probe_names
+from ulmpipe.acoustics.window import ReceiveWindow, echo_times, ringing_time
 from ulmpipe.errors import InputError
 
 SETTINGS = {
@@ -35,6 +47,19 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
+@pytest.fixture(params=[composed_gpu, tiled_gpu], ids=["composed", "tiled"])
+def only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have only one family of kernels do the work, whatever fits."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("the other family was taken")
+
+    if request.param is tiled_gpu:
+        monkeypatch.setattr(composed_gpu, "degrees_for", lambda *_: None)
+    else:
+        monkeypatch.setattr(tiled_gpu, "kernels", refuse)
+
+
 CASES = {
     "40 elements": ({"n_elements": 40}, {}),
     "96 elements, attenuation": ({"n_elements": 96}, {"attenuation": 0.7}),
@@ -49,6 +74,7 @@ CASES = {
 
 @pytest.mark.parametrize("n_geometries", [1, 3])
 @pytest.mark.parametrize(("probe", "settings"), CASES.values(), ids=CASES.keys())
+@pytest.mark.usefixtures("only")
 def test_it_agrees_with_the_reference(gpu, probe, settings, n_geometries) -> None:
     probe = named_probe("L22-14v", **probe)
     positions, reflectivity = scene(n_geometries)
@@ -88,6 +114,109 @@ def test_frames_without_bubbles_are_silent_and_a_result_may_stay_on_the_gpu(gpu)
     assert isinstance(out, gpu.ndarray)
     assert np.abs(out.get()[0]).max() > 0
     assert (out.get()[1] == 0).all()
+
+
+def test_without_scatterers_there_is_silence(gpu, monkeypatch) -> None:
+    simulate, probe = kernels_gpu.simulate_samples, named_probe("L22-14v", n_elements=16)
+
+    def with_nobody(positions, reflectivity, tables, **settings) -> None:
+        simulate(positions[:, :, :0], reflectivity[:, :0], tables, **settings)
+
+    monkeypatch.setattr(kernels_gpu, "simulate_samples", with_nobody)
+    out = gpu.asarray(np.full((2, 3, 16, 80), np.nan, dtype=np.complex64))
+    simulate_channel_data(*scene(1), probe, TRANSMIT, **SETTINGS, out=out)
+    assert (out.get() == 0).all()
+
+
+def corners(probe: Probe, depth: float, elevation: float, lateral: float) -> np.ndarray:
+    """A bubble a frame: in the middle and to the side, in the image plane and off it, at a depth and below."""
+    places = [(x, y, z) for x in (0.0, lateral) for y in (0.0, elevation) for z in (depth, 1.3 * depth)]
+    return np.array(places)[:, None]
+
+
+def errors_of_bubbles(probe: Probe, positions: np.ndarray) -> np.ndarray:
+    """Relative errors of each frame by the GPU's kernels, in a window just long enough."""
+    transmit = PlaneWaves(angles=(0.0,), transmit_frequency=probe.center_frequency, n_cycles=2)
+    speed, ringing = SETTINGS["speed_of_sound"], ringing_time(probe, transmit)
+    earliest, latest = echo_times(positions[:, None], probe, transmit, speed_of_sound=speed)
+    start = max(earliest - ringing, 0.0)
+    settings = {
+        "start_time": start,
+        "n_samples": 16 * math.ceil((latest + ringing - start) * probe.center_frequency / 16 + 1),
+        "sampling_frequency": probe.center_frequency,
+        "demodulation_frequency": probe.center_frequency,
+        "speed_of_sound": speed,
+        "attenuation": 0.5,
+    }
+    found, expected = (
+        simulate_channel_data(positions, np.ones(1), probe, transmit, **settings, backend=backend)
+        for backend in ("gpu", "reference")
+    )
+    return np.linalg.norm((found - expected).reshape(len(found), -1), axis=1) / np.linalg.norm(
+        expected.reshape(len(found), -1), axis=1
+    )
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...] | None]:
+    """The degrees that are chosen for scenes from here on."""
+    choose, seen = composed_gpu.degrees_for, []
+
+    def noting(*arguments) -> tuple[int, ...] | None:
+        seen.append(choose(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(composed_gpu, "degrees_for", noting)
+    return seen
+
+
+FEW, MORE = composed_gpu.FEW_DEGREES, composed_gpu.MORE_DEGREES
+
+
+@pytest.mark.parametrize("name", probe_names())
+def test_no_bubbles_polynomial_is_too_short(host_gpu, name, chosen) -> None:
+    probe = named_probe(name)
+    edge = probe.element_positions[-1]
+    for depth, elevation, lateral in [
+        (1.1, 0.6, 0.3 * edge),
+        (2.0, 0.25, edge),
+        (2.0, 0.5, 1.5 * edge),
+        (4.0, 0.5, edge),
+    ]:
+        positions = corners(probe, depth * probe.elevation_focus, elevation * probe.height, lateral)
+        largest = errors_of_bubbles(probe, positions).max()
+        assert largest < 1e-4 or chosen[-1] is None
+    assert set(chosen) & {FEW, MORE}
+
+
+@pytest.mark.parametrize("depth", [0.2e-3, 0.8e-3, 2e-3, 10e-3])
+@pytest.mark.parametrize("name", ["L22-14v", "L12-5-50mm"])
+def test_nor_is_one_in_two_dimensions(host_gpu, name, depth) -> None:
+    probe = named_probe(name, height=math.inf)
+    positions = corners(probe, depth, 0.0, probe.element_positions[-1])
+    assert errors_of_bubbles(probe, positions).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("height", "depth", "elevation", "expected", "too_low"),
+    [
+        (1.5e-3, 8.5e-3, 0.2e-3, FEW, None),
+        (1.5e-3, 8e-3, 0.75e-3, MORE, None),
+        (1.5e-3, 7e-3, 0.8e-3, None, FEW),
+        (1.5e-3, 6.6e-3, 1e-3, None, MORE),
+        (math.inf, 0.2e-3, 0.0, None, MORE),
+    ],
+)
+def test_where_degrees_would_not_do_the_other_kernels_are_taken(
+    host_gpu, monkeypatch, chosen, height, depth, elevation, expected, too_low
+) -> None:
+    probe = named_probe("L22-14v", height=height)
+    positions = corners(probe, depth, elevation, probe.element_positions[-1])
+    assert errors_of_bubbles(probe, positions).max() < 1e-4
+    assert chosen == [expected]
+    if too_low:
+        monkeypatch.setattr(composed_gpu, "degrees_for", lambda *_: too_low)
+        assert errors_of_bubbles(probe, positions).max() > 1e-4
 
 
 def test_what_is_on_a_gpu_is_not_filled_by_the_cpu(gpu) -> None:

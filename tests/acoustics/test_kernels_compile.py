@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ulmpipe.acoustics import PlaneWaves, Probe
-from ulmpipe.acoustics import kernels_gpu as acoustics_gpu
+from ulmpipe.acoustics import PlaneWaves, Probe, composed_gpu, tiled_gpu
 from ulmpipe.acoustics.elevation import count_rows, elevation_lattice
-from ulmpipe.acoustics.kernel_tables import kernel_tables
+from ulmpipe.acoustics.kernel_tables import KernelTables, kernel_tables
 from ulmpipe.acoustics.window import ReceiveWindow
 from ulmpipe.beamforming import kernels_gpu as beamforming_gpu
 from ulmpipe.beamforming.das import interpolation_filter
@@ -30,9 +29,7 @@ NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None, reason="no nvcc on the PATH")
 
 
-def acoustics_source(
-    n_elements: int, width: float, start_time: float, n_samples: int, *, most_powers: int
-) -> str:
+def acoustics_tables(n_elements: int, width: float, start_time: float, n_samples: int) -> KernelTables:
     probe = Probe(
         n_elements=n_elements,
         pitch=0.1e-3,
@@ -50,7 +47,7 @@ def acoustics_source(
     )
     lattice = elevation_lattice(probe, TRANSMIT, window, n_elements, SPEED)
     assert lattice is not None
-    tables = kernel_tables(
+    return kernel_tables(
         count_rows(0.3e-3, lattice),
         lattice,
         probe,
@@ -60,8 +57,6 @@ def acoustics_source(
         attenuation=0.0,
         n_lanes=n_elements,
     )
-    n_powers = min(most_powers, tables.elevation.shape[-1] // 2)
-    return acoustics_gpu.definitions(tables, n_powers) + acoustics_gpu.SOURCE
 
 
 def compile_report(source: str, architecture: str, folder: Path) -> str:
@@ -89,11 +84,23 @@ def assert_no_spills(source: str, report: str) -> None:
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("most_powers", [5, 7, 99])
+@pytest.mark.parametrize("degrees", [None, composed_gpu.FEW_DEGREES, composed_gpu.MORE_DEGREES])
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
-def test_the_simulators_source_compiles_without_spills(
-    sizes: tuple[int, float, float, int], most_powers: int, architecture: str, tmp_path: Path
+def test_the_simulators_sources_compile_without_spills(
+    sizes: tuple[int, float, float, int],
+    degrees: tuple[int, ...] | None,
+    most_powers: int,
+    architecture: str,
+    tmp_path: Path,
 ) -> None:
-    source = acoustics_source(*sizes, most_powers=most_powers)
+    tables = acoustics_tables(*sizes)
+    n_powers = min(most_powers, tables.elevation.shape[-1] // 2)
+    if degrees is None:
+        source = tiled_gpu.definitions(tables, n_powers) + tiled_gpu.SOURCE
+    elif tables.series or tables.tile < len(tables.elements) or n_powers > degrees[-1] + 1:
+        pytest.skip("not for these kernels")
+    else:
+        source = composed_gpu.definitions(tables, n_powers, degrees) + composed_gpu.SOURCE
     assert_no_spills(source, compile_report(source, architecture, tmp_path))
 
 
