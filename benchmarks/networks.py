@@ -20,7 +20,6 @@ from ulmpipe.network import build_network, infer_field
 from ulmpipe.network.devices import lay_out_channels_last
 from ulmpipe.network.losses import LOSSES
 from ulmpipe.network.optimizers import OPTIMIZERS
-from ulmpipe.network.training import COMPILATION
 
 WINDOW, N_FRAMES, UPSAMPLING, TILE = 32, 512, 8, 128
 WARM = 3
@@ -44,7 +43,7 @@ def training_step(
     """A call that trains on one random batch, which is on the device already."""
     network = build_network(name, seed=0).to(device).train()  # all as in training
     lay_out_channels_last(network)
-    model = torch.compile(network, mode=COMPILATION) if compiled else network
+    model = torch.compile(network) if compiled else network
     stepper = OPTIMIZERS[optimizer](network.parameters(), 1e-4)
     maps = torch.randn(batch_size, 2, N_FRAMES, WINDOW, WINDOW, device=device)
     fine = UPSAMPLING * WINDOW

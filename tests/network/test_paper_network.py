@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
 from ulmpipe.network import DeepSTULM
-from ulmpipe.network.paper import _Convolution, _time_last
+from ulmpipe.network.paper import _Convolution, _Output, _time_last
 
 PUBLISHED_PARAMETERS = 1_038_065
 
@@ -55,6 +57,19 @@ def test_a_convolution_with_frames_folded_into_channels_is_the_convolution(
     layer.double()
     folded = layer(_time_last(correlation)).permute(0, 1, 4, 2, 3)
     torch.testing.assert_close(folded, layer[1](layer[0](correlation)))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_compiled_in_bfloat16_the_last_stage_has_the_gradients_that_it_has_in_float32() -> None:
+    torch.manual_seed(0)
+    stage, maps = _Output(4), torch.randn(1, 4, 8, 8, 2)
+    weights = [weight for weight in stage.parameters() if weight.requires_grad]
+    expected = torch.autograd.grad(stage(maps).square().mean(), weights)  # the largest is 0.8
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = torch.compile(stage)(maps)
+    found = torch.autograd.grad(logits.float().square().mean(), weights)
+    for gradient, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, exact, rtol=0.0, atol=3e-3)
 
 
 def test_forward_gives_what_the_named_stages_give() -> None:

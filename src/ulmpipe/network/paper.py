@@ -193,7 +193,8 @@ class _Output(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.plane(functional.elu(self.reduce(maps)).amax(dim=-1))
+        # not amax: compiled, it looks for a bfloat16 maximum among float32 values, and its gradient is one over none
+        return self.plane(functional.elu(self.reduce(maps)).max(dim=-1).values)
 
 
 class DeepSTULM(nn.Module):

@@ -42,7 +42,6 @@ _log = logging.getLogger(__name__)
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice", "seconds")
 ENOUGH_STEPS = 100  # for a judgement
 LITTLE = 0.98  # of the first epoch's loss: it has not fallen
-COMPILATION = "reduce-overhead"  # by CUDA graphs: launching its kernels takes longer than a GPU works
 LOADERS = 4  # threads that make the next batches while a GPU is at work
 
 
@@ -136,7 +135,7 @@ def train(
     bar = progress((), description, total=n_steps, unit="step", done=done, shown=fabric.is_global_zero)
     wanted: Any = network
     if settings.compile and fabric.device.type == "cuda":
-        wanted = torch.compile(network, mode=COMPILATION)
+        wanted = torch.compile(network)
     model, stepper = fabric.setup(wanted, optimizer)
     while state.epoch < settings.n_epochs:
         start, learning_rate = time.perf_counter(), float(scheduler.get_last_lr()[0])
