@@ -173,7 +173,12 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...] | None]:
 FEW, MORE = composed_gpu.FEW_DEGREES, composed_gpu.MORE_DEGREES
 
 
-@pytest.mark.parametrize("name", probe_names())
+QUICK = ("L22-14v", "L11-4v", "L12-3v")  # probes of the ordinary test run
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in probe_names()]
+)
 def test_no_bubbles_polynomial_is_too_short(host_gpu, name, chosen) -> None:
     probe = named_probe(name)
     edge = probe.element_positions[-1]
