@@ -7,8 +7,7 @@ import shutil
 import pytest
 import torch
 
-from ulmpipe.network import DeepSTULM
-from ulmpipe.network.paper import _Convolution, _Output, _time_last
+from ulmpipe.network import DeepSTULM, paper
 
 PUBLISHED_PARAMETERS = 1_038_065
 
@@ -44,25 +43,42 @@ def test_any_multiple_of_16_frames_and_4_pixels_works(n_frames: int, height: int
     assert logits.shape == (2, 1, 8 * height, 8 * width)
 
 
+@pytest.fixture
+def folding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions as a GPU does them."""
+    monkeypatch.setattr(paper, "_folding_pays", lambda maps: True)
+
+
 @pytest.mark.parametrize(
     ("n_channels", "kernel", "n_frames"),
     [(3, 3, 8), (3, 3, 1), (3, 3, 16), (2, 5, 32), (2, 5, 16), (3, 3, 20)],
 )
+@pytest.mark.usefixtures("folding")
 def test_a_convolution_with_frames_folded_into_channels_is_the_convolution(
     n_channels: int, kernel: int, n_frames: int
 ) -> None:
     torch.manual_seed(0)
-    layer = _Convolution(n_channels, 4, kernel).eval()
+    layer = paper._Convolution(n_channels, 4, kernel).eval()
     correlation = torch.randn(2, n_channels, n_frames, 5, 6, dtype=torch.float64)
     layer.double()
-    folded = layer(_time_last(correlation)).permute(0, 1, 4, 2, 3)
+    folded = layer(paper._time_last(correlation)).permute(0, 1, 4, 2, 3)
     torch.testing.assert_close(folded, layer[1](layer[0](correlation)))
 
 
+def test_the_network_answers_alike_whether_it_folds_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = DeepSTULM(width=4).double().eval()
+    correlation = torch.randn(1, 2, 144, 8, 12, dtype=torch.float64)
+    with torch.inference_mode():
+        plain = network(correlation)
+        monkeypatch.setattr(paper, "_folding_pays", lambda maps: True)
+        torch.testing.assert_close(network(correlation), plain)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.usefixtures("folding")  # and since a processor has no gradient of 3-D convolutions in bfloat16
 def test_compiled_in_bfloat16_the_last_stage_has_the_gradients_that_it_has_in_float32() -> None:
     torch.manual_seed(0)
-    stage, maps = _Output(4), torch.randn(1, 4, 8, 8, 2)
+    stage, maps = paper._Output(4), torch.randn(1, 4, 8, 8, 2)
     weights = [weight for weight in stage.parameters() if weight.requires_grad]
     expected = torch.autograd.grad(stage(maps).square().mean(), weights)  # the largest is 0.8
     with torch.autocast("cpu", torch.bfloat16):

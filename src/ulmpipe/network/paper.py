@@ -22,6 +22,11 @@ def _time_last(correlation: Tensor) -> Tensor:
     return correlation.permute(0, 1, 3, 4, 2).contiguous(memory_format=torch.channels_last_3d)
 
 
+def _folding_pays(maps: Tensor) -> bool:
+    """Whether units for matrix products, which want many channels, are at work: not on a processor."""
+    return maps.is_cuda
+
+
 class _Convolution(nn.Sequential):
     """Convolution over z, x and time of maps (batch, C, Z, X, T), and batch normalisation."""
 
@@ -37,9 +42,10 @@ class _Convolution(nn.Sequential):
         assert isinstance(convolution, nn.Conv3d)
         assert convolution.bias is not None
         weight, bias = convolution.weight, convolution.bias  # (C', C, frame, z, x)
-        if weight.shape[2] > 1 and maps.shape[-1] <= MOST_FRAMES_FOLDED:
+        folds = weight.shape[2] > 1 and _folding_pays(maps)
+        if folds and maps.shape[-1] <= MOST_FRAMES_FOLDED:
             convolved = _convolve_frames(maps, weight, bias)
-        elif weight.shape[2] > 1 and maps.shape[1] <= FEW_CHANNELS:
+        elif folds and maps.shape[1] <= FEW_CHANNELS:
             convolved = _convolve_groups(maps, weight, bias)
         else:
             reach = weight.shape[2] // 2
@@ -51,7 +57,7 @@ class _Convolution(nn.Sequential):
 def _convolve_frames(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A convolution whose frames are folded into channels, so that two dimensions are left.
 
-    Most of its weights are zero, yet it is several times faster: units for matrix products want many channels.
+    Most of its weights are zero, yet it is several times faster where `_folding_pays`.
     """
     n, _, height, width, n_frames = maps.shape
     folded = maps.permute(0, 2, 3, 4, 1).reshape(n, height, width, -1).permute(0, 3, 1, 2)
