@@ -29,6 +29,16 @@ SOURCE = (
     + r"""#define LANES (CHUNKS * ELEMENTS)
 #define STENCIL 6
 
+/* WORK(degree) for the place of a degree among those compiled. */
+#define BY_DEGREE(PLACE, WORK) \
+    switch (PLACE) { \
+    case 0: WORK(DEGREE_0); break; \
+    case 1: WORK(DEGREE_1); break; \
+    case 2: WORK(DEGREE_2); break; \
+    case 3: WORK(DEGREE_3); break; \
+    default: WORK(DEGREE_4); \
+    }
+
 /* Of two neighbouring elements. */
 struct __align__(16) Pair { float re_0, im_0, re_1, im_1; };
 

@@ -313,13 +313,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
         Complex pressure = {0.0f, 0.0f};
         #define RESPOND(DEGREE) \
             respond<DEGREE>((const Places *)(elements + chunk * ELEMENTS), polynomial, here, n_own, responses, pressure)
-        switch (degree) {
-        case 0: RESPOND(DEGREE_0); break;
-        case 1: RESPOND(DEGREE_1); break;
-        case 2: RESPOND(DEGREE_2); break;
-        case 3: RESPOND(DEGREE_3); break;
-        default: RESPOND(DEGREE_4);
-        }
+        BY_DEGREE(degree, RESPOND)
         sums[turn + threadIdx.x] = times(pressure, first_fired);
         if (s + 1 < n_scatterers) { READ_AHEAD(s + 1) }
         __syncthreads();

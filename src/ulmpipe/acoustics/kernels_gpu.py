@@ -20,9 +20,8 @@ from ulmpipe.acoustics.transform_gpu import transform_by_library
 from ulmpipe.acoustics.window import is_present
 
 BYTES_AT_ONCE = 256 * 2**20  # of what is prepared, and of samples for the host
-PARTS = (
-    8  # of an array and of a table, in whole numbers of which the scene's reach is taken: few different ones
-)
+# of an array and of a table, to whole ones of which a scene's reach is rounded up: few different kernels
+PARTS = 8
 
 
 def simulate_samples(

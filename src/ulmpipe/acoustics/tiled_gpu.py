@@ -246,13 +246,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) simulate(
             #define RESPOND(DEGREE) \
                 respond<DEGREE>(elements + chunk * ELEMENTS + first, polynomial, here, \
                                 responses + first / 2 * THREADS, pressure)
-            switch (header.degree) {
-            case 0: RESPOND(DEGREE_0); break;
-            case 1: RESPOND(DEGREE_1); break;
-            case 2: RESPOND(DEGREE_2); break;
-            case 3: RESPOND(DEGREE_3); break;
-            default: RESPOND(DEGREE_4);
-            }
+            BY_DEGREE(header.degree, RESPOND)
         }
         sums[turn + threadIdx.x] = times(pressure, fired[(angle * CHUNKS + chunk) * BINS + bin]);
         const Complex strong = times(header.strength, spectrum_weights[bin]);

@@ -118,9 +118,8 @@ def train(
     _check_precision(network, settings.precision, fabric)
     network.to(fabric.device)
     lay_out_channels_last(network)
-    torch.backends.cudnn.benchmark = (
-        True  # all batches are of one shape: worth trying which convolutions are fastest
-    )
+    # all batches are of one shape: worth trying which convolutions are fastest
+    torch.backends.cudnn.benchmark = True
     steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
     optimizer = OPTIMIZERS[settings.optimizer](
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
