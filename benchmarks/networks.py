@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network import build_network, infer_field
 from ulmpipe.network.devices import lay_out_channels_last
 from ulmpipe.network.losses import LOSSES
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=N_FRAMES)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the training stages do
     torch.backends.cudnn.benchmark = arguments.autotune
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"

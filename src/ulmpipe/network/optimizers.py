@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of the iteration that drives singular values to one, after Jordan
 ITERATIONS = 5
@@ -52,42 +53,62 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-            for weight in weights:
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                if is_matrix(weight):
-                    alike[weight.flatten(1).shape].append(weight)
-                else:
-                    weight.sub_(self._adam_step(weight.grad, self.state[weight]), alpha=group["lr"])
+            alike: dict[torch.Size | None, list[Tensor]] = defaultdict(list)
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    alike[weight.flatten(1).shape if is_matrix(weight) else None].append(weight)
+            vectors = alike.pop(None, [])
+            if vectors:
+                self._step_of_vectors(vectors, group["lr"], group["weight_decay"])
             for matrices in alike.values():
-                self._step_of_matrices(matrices, group["lr"])
+                self._step_of_matrices(matrices, group["lr"], group["weight_decay"])
         return loss
 
-    def _step_of_matrices(self, weights: list[nn.Parameter], learning_rate: float) -> None:
-        """Move weights of one shape, all at once: one launch after the other would take a GPU longer."""
-        momenta = torch.stack([self._momentum(weight) for weight in weights])
-        size = learning_rate * ADAM_LIKE * max(momenta.shape[1:]) ** 0.5
-        for weight, step in zip(weights, orthogonal(momenta), strict=True):
-            weight.sub_(step.view_as(weight), alpha=size)
+    # All weights of a kind at once: they are small, and calling one operation after the other takes longer than its
+    # numbers do.
 
-    def _momentum(self, weight: nn.Parameter) -> Tensor:
-        """Nesterov's momentum of a weight, as a matrix."""
-        gradient = weight.grad
-        assert gradient is not None
-        mean = self.state[weight].setdefault("momentum", torch.zeros_like(gradient))
-        mean.mul_(self.momentum).add_(gradient)
-        return (gradient + self.momentum * mean).flatten(1)
+    def _step_of_vectors(self, weights: list[Tensor], learning_rate: float, weight_decay: float) -> None:
+        """Adam's step of whatever is no matrix."""
+        states = [self.state[weight] for weight in weights]
+        for weight, state in zip(weights, states, strict=True):
+            if not state:
+                state["step"] = torch.zeros((), device=weight.device)
+                state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        adamw(
+            weights,
+            _gradients_of(weights),
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            eps=self.smallest,
+            maximize=False,
+        )
 
-    def _adam_step(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
-        mean = state.setdefault("mean", torch.zeros_like(gradient))
-        square = state.setdefault("square", torch.zeros_like(gradient))
-        state["step"] = state.get("step", 0) + 1
-        first, second = self.betas
-        mean.lerp_(gradient, 1 - first)
-        square.lerp_(gradient.square(), 1 - second)
-        mean = mean / (1 - first ** state["step"])
-        return mean / ((square / (1 - second ** state["step"])).sqrt() + self.smallest)
+    def _step_of_matrices(self, weights: list[Tensor], learning_rate: float, weight_decay: float) -> None:
+        """Muon's step of matrices of one shape."""
+        gradients = _gradients_of(weights)
+        momenta = [self.state[weight].setdefault("momentum", torch.zeros_like(weight)) for weight in weights]
+        torch._foreach_mul_(momenta, self.momentum)
+        torch._foreach_add_(momenta, gradients)
+        ahead = torch._foreach_add(gradients, momenta, alpha=self.momentum)  # Nesterov's
+        steps = orthogonal(torch.stack([matrix.flatten(1) for matrix in ahead]))
+        size = learning_rate * ADAM_LIKE * max(steps.shape[1:]) ** 0.5
+        if weight_decay > 0:
+            torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
+        torch._foreach_sub_(
+            weights, [step.view_as(weight) for step, weight in zip(steps, weights, strict=True)], alpha=size
+        )
+
+
+def _gradients_of(weights: list[Tensor]) -> list[Tensor]:
+    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def is_matrix(weight: Tensor) -> bool:
@@ -100,13 +121,17 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
     Those below two thousandths of a matrix's Frobenius norm stay smaller.
     """
-    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    wide = matrix.reshape(-1, *matrix.shape[-2:])
+    tall = wide.shape[1] > wide.shape[2]
+    if tall:
+        wide = wide.mT
     wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)
     a, b, c = QUINTIC
     for _ in range(ITERATIONS):
         gram = wide @ wide.mT
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return wide if matrix.shape[-2] <= matrix.shape[-1] else wide.mT
+        twice = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        wide = torch.baddbmm(wide, twice, wide, beta=a)
+    return (wide.mT if tall else wide).reshape(matrix.shape)
 
 
 def adam(

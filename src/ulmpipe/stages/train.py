@@ -14,6 +14,7 @@ import numpy as np
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.figures.examples import examples_figure
 from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, write_json
+from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import is_first_process
@@ -48,6 +49,7 @@ def run(
     """
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     level = logging.INFO if is_first_process() else logging.ERROR  # all would say the same
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)

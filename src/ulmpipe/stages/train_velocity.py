@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, write_json
+from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.dataset import Augmentation, VelocityDataset
 from ulmpipe.network.inference import load_weights, save_weights
 from ulmpipe.network.schedule import TrainingSettings
@@ -35,6 +36,7 @@ def run(
     """Train from the `weights` of the tracking network. A killed training goes on from its last epoch."""
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     section = parameters["velocity"]
