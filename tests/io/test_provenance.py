@@ -37,6 +37,13 @@ def test_version_and_commit_do_not_count(tmp_path: Path) -> None:
     assert identity_of({**made, "commit": "another", "version": "9"}) == identity_of(made)
 
 
+def test_an_infinite_parameter_stays_json(tmp_path: Path) -> None:
+    made = provenance("stage", {"probe": {"height": float("inf"), "angles": [0.0, -float("inf")]}})
+    write_json(tmp_path / "a.json", {"provenance": made})
+    assert made["parameters"] == {"probe": {"height": "inf", "angles": [0.0, "-inf"]}}
+    assert identity(tmp_path / "a.json") == identity_of(made)
+
+
 def test_json_carries_its_provenance(tmp_path: Path) -> None:
     for name, value in (("a", 1), ("b", 2)):
         write_json(tmp_path / f"{name}.json", {"provenance": provenance("stage", {"n": value})})

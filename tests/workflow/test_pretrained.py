@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from dry_runs import prepare, would_run
 from small_run import SMALL
@@ -14,11 +16,15 @@ MADE_FOR = {"sequence": {"frame_rate": 1000.0, "n_cycles": 3}, "beamforming": {"
 
 
 def packed(tmp_path, *weights):
+    return write_model(tmp_path, MADE_FOR, *weights)
+
+
+def write_model(tmp_path, made_for, *weights):
     """A packed model of files that are no model."""
     for name in (*weights, "operating_points.json"):
         (tmp_path / name).write_text(f'{{"name": "{name}"}}')
     pack_model.run(
-        {"network": {"name": "complex"}, "made_for": MADE_FOR},
+        {"network": {"name": "complex"}, "made_for": made_for},
         models=[tmp_path / name for name in weights],
         operating_points=tmp_path / "operating_points.json",
         folder=tmp_path / "packed",
@@ -81,6 +87,15 @@ def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):
     assert list(unlike(other, model["made_for"])) == [
         "sequence.frame_rate is 500.0, the model was trained with 1000.0"
     ]
+
+
+def test_a_model_for_two_dimensions_says_so_in_json_that_anyone_reads(tmp_path):
+    flat = {"probe": {"height": float("inf")}}
+    write_model(tmp_path, flat, "phase_2.safetensors")
+    read = json.loads((tmp_path / "packed/model.json").read_text(), parse_constant=pytest.fail)
+    assert list(unlike(flat, read["made_for"])) == []
+    (line,) = unlike({"probe": {"height": 1.5e-3}}, read["made_for"])
+    assert line == "probe.height is 0.0015, the model was trained with inf"
 
 
 def test_a_folder_that_is_no_model_is_refused_in_one_line(folder):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmpipe.errors import InputError
-from ulmpipe.io.stores import read_json
+from ulmpipe.io.stores import read_json, without_infinity
 
 WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_points.json", "model.json"
 VELOCITY_WEIGHTS = "velocity.safetensors"  # a model may have them or not
@@ -40,5 +40,5 @@ def unlike(sections: Mapping[str, Any], made_for: Mapping[str, Any]) -> Iterator
     for section, content in made_for.items():
         for field, value in content.items():
             own = sections[section].get(field)
-            if own != value:
+            if without_infinity(own) != value:
                 yield f"{section}.{field} is {own}, the model was trained with {value}"

@@ -11,6 +11,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -168,7 +169,7 @@ def provenance(stage: str, parameters: Mapping[str, Any], *inputs: str | Path) -
         "commit": _commit(),
         "format_version": FORMAT_VERSION,
         "stage": stage,
-        "parameters": dict(parameters),
+        "parameters": without_infinity(dict(parameters)),
         "inputs": {str(path): identity(path) for path in inputs},
     }
 
@@ -410,6 +411,15 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     with complete_or_absent(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def without_infinity(content: Any) -> Any:
+    """The same content, with "inf" for a number that JSON lacks: a probe in two dimensions is infinitely high."""
+    if isinstance(content, Mapping):
+        return {name: without_infinity(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_infinity(value) for value in content]
+    return str(content) if isinstance(content, float) and math.isinf(content) else content
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

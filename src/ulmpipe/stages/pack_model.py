@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from ulmpipe.configuration.models import DESCRIPTION, OPERATING_POINTS, VELOCITY_WEIGHTS, WEIGHTS
-from ulmpipe.io.stores import complete_or_absent, provenance, write_json
+from ulmpipe.io.stores import complete_or_absent, provenance, without_infinity, write_json
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -21,7 +21,7 @@ def run(parameters: Parameters, *, models: list[Path], operating_points: Path, f
         folder / DESCRIPTION,
         {
             "network": parameters["network"]["name"],
-            "made_for": parameters["made_for"],
+            "made_for": without_infinity(parameters["made_for"]),
             "provenance": provenance("pack_model", parameters, *models, operating_points),
         },
     )
