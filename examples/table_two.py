@@ -43,9 +43,8 @@ Best = NDArray[
 
 def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
     """The highest values of each pixel, those of one block more among them."""
-    carried = scores.astype(np.float16).view(
-        np.uint16
-    )  # not negative: ordered like their bits, which compare faster
+    # numbers that are not negative are ordered like their bits, which compare faster
+    carried = scores.astype(np.float16).view(np.uint16)
     highest = best.view(np.uint16).copy()
     for row in highest:
         lower = np.minimum(row, carried)

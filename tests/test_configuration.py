@@ -56,6 +56,32 @@ def test_the_paper_s_configuration_has_the_paper_s_numbers():
     assert {each.n_blocks for each in settings.acquisitions.values()} == {800}
 
 
+def test_both_configurations_of_the_paper_have_its_volumes_and_conditions():
+    whole, ours = (
+        load_configuration(DEFAULT, ROOT / f"config/{name}.yaml") for name in ("paper", "paper_conditions")
+    )
+    alike = (
+        "volumes",
+        "graphs",
+        "probe",
+        "sequence",
+        "tissue",
+        "noise",
+        "clutter_filter",
+        "correlation",
+        "targets",
+    )
+    for section in alike:
+        assert getattr(whole, section) == getattr(ours, section)
+    assert whole.probe.height == float("inf")
+    assert (whole.tissue.reflectivity_db, whole.noise.snr_db, whole.targets.visibility_db) == (
+        None,
+        None,
+        None,
+    )
+    assert whole.clutter_filter.n_removed == 0
+
+
 def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
     settings = load_configuration(DEFAULT, ROOT / "config/mouse_cortex.yaml")
     n_blocks = len(settings.volumes.train) * settings.training_set.blocks_per_volume

@@ -81,3 +81,15 @@ def test_a_weight_without_a_gradient_stays() -> None:
     weight = nn.Parameter(torch.ones(3, 4))
     Muon([weight], 1.0, weight_decay=0.5).step()
     assert torch.equal(weight, torch.ones(3, 4))
+
+
+def test_a_state_that_is_loaded_goes_to_the_device_of_its_weight() -> None:
+    shapes = ((3, 4), (5,))
+    here = Muon([nn.Parameter(torch.ones(shape)) for shape in shapes], 0.1)
+    for weight in here.param_groups[0]["params"]:
+        weight.grad = torch.ones_like(weight)
+    here.step()
+    there = Muon([nn.Parameter(torch.ones(shape, device="meta")) for shape in shapes], 0.1)
+    there.load_state_dict(here.state_dict())
+    devices = {value.device.type for state in there.state.values() for value in state.values()}
+    assert devices == {"meta"}

@@ -72,7 +72,8 @@ class Muon(torch.optim.Optimizer):
         states = [self.state[weight] for weight in weights]
         for weight, state in zip(weights, states, strict=True):
             if not state:
-                state["step"] = torch.zeros((), device=weight.device)
+                # a state named "step" torch would leave where a checkpoint was read to, off the weights' device
+                state["n_steps"] = torch.zeros((), device=weight.device)
                 state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
         adamw(
             weights,
@@ -80,7 +81,7 @@ class Muon(torch.optim.Optimizer):
             [state["mean"] for state in states],
             [state["square"] for state in states],
             [],
-            [state["step"] for state in states],
+            [state["n_steps"] for state in states],
             fused=True,
             amsgrad=False,
             beta1=self.betas[0],
