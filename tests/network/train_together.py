@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from ulmpipe.network import TrackDataset, TrainingSettings, train
 from ulmpipe.network.devices import is_first_process
 
-# of the longest gradients that are left alone: some steps are shortened and some are not, so that Adam, to which a
-# common factor means nothing, would show a gradient of another length
-GRADIENT_NORMS = {"bce_dice": 0.024, "dice": 0.0037}
+# loss, optimizer, and the longest gradients that are left alone: some steps are shortened and some are not, so that an
+# optimizer to which a common factor means nothing would show a gradient of another length
+TRAININGS: dict[str, dict[str, Any]] = {
+    "a mean over blocks": {"loss": "bce_dice", "optimizer": "adam", "gradient_norm": 0.024},
+    "no mean over blocks": {"loss": "dice", "optimizer": "adam", "gradient_norm": 0.0037},
+    "Muon": {"loss": "dice", "optimizer": "muon", "gradient_norm": 0.0037},
+}
 
 
 class Plain(nn.Module):
@@ -43,22 +47,17 @@ def _kill_after_two_epochs(history: list[dict[str, float]]) -> None:
 
 
 def main(folder: Path) -> None:
-    """Leave a checkpoint and trained.json: by loss, and a training that was killed and resumed."""
+    """Leave a checkpoint and trained.json: every training, and one that was killed and resumed."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((13, 2, 16, 8, 8)).astype(np.float32)
     tracks = rng.random((13, 64, 64)) < np.linspace(0.01, 0.3, 13)[:, None, None]  # unlike each other
 
-    def trained(loss: str, **keywords: Any) -> dict[str, Any]:
+    def trained(name: str, **keywords: Any) -> dict[str, Any]:
         torch.manual_seed(0)
         network = Plain()
         settings = TrainingSettings(
-            n_epochs=4,
-            batch_size=4,
-            learning_rate=1e-2,
-            precision="float32",
-            loss=loss,
-            gradient_norm=GRADIENT_NORMS[loss],
+            n_epochs=4, batch_size=4, learning_rate=1e-2, precision="float32", **TRAININGS[name]
         )
         train_set = TrackDataset([maps[:8]], [tracks[:8]], seed=1)
         validation_set = TrackDataset([maps[8:]], [tracks[8:]])  # five: no multiple of two
@@ -66,13 +65,13 @@ def main(folder: Path) -> None:
         weights = {name: tensor.tolist() for name, tensor in network.state_dict().items()}
         return {"history": history, "weights": weights}
 
-    straight = {loss: trained(loss) for loss in GRADIENT_NORMS}
+    straight = {name: trained(name) for name in TRAININGS}
     path = folder / "checkpoints/c.pt"
     with contextlib.suppress(_KilledError):
-        trained("dice", checkpoint_path=path, on_epoch=_kill_after_two_epochs)
-    resumed = trained("dice", checkpoint_path=path)
+        trained("Muon", checkpoint_path=path, on_epoch=_kill_after_two_epochs)
+    resumed = trained("Muon", checkpoint_path=path)
     if is_first_process():
-        (folder / "trained.json").write_text(json.dumps({**straight, "resumed": resumed}))
+        (folder / "trained.json").write_text(json.dumps({"straight": straight, "resumed": resumed}))
 
 
 if __name__ == "__main__":
