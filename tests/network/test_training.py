@@ -298,11 +298,11 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         straight, resumed = results[name]["straight"]["Muon"], results[name]["resumed"]
         assert resumed["weights"] == straight["weights"]
         assert _numbers(resumed) == _numbers(straight)
-    for training, one in results["one"]["straight"].items():
-        two = results["two"]["straight"][training]
+    for name, one in results["one"]["straight"].items():
+        two = results["two"]["straight"][name]
         np.testing.assert_allclose(_numbers(two), _numbers(one), rtol=1e-5)
-        for name, weight in one["weights"].items():
-            np.testing.assert_allclose(two["weights"][name], weight, atol=1e-5)
+        for layer, weight in one["weights"].items():
+            np.testing.assert_allclose(two["weights"][layer], weight, atol=1e-5)
 
 
 def _numbers(trained: dict[str, Any]) -> list[list[float]]:
