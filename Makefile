@@ -22,7 +22,7 @@ tiny: install
 	snakemake --cores all results/tiny/angio_20MB.png --configfile config/tiny.yaml
 
 test: install
-	pytest -m "not gpu and not slurm and not long"
+	pytest -m "not gpu and not slurm and not long" --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: install
 	ruff check .

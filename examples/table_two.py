@@ -3,9 +3,10 @@
 Run: `python examples/table_two.py --configuration config/pretrained.yaml --model models/light_cortex --validation
 mouse_20120625 --test mouse_20120626 --output FOLDER`. One slice of each volume, 800 blocks at each concentration, cuts
 of the same bubbles; the reference holds all of 1000 blocks at the highest, 20 000 bubbles at 20/mm³. Thresholds of
-network and expert are chosen on the validation volume: in how many blocks a pixel must be set (`times`), how bright
-(`threshold`), and for the expert over how many pixels a detection is spread and by how many it is raised. Work that is
-done is not done again: shards of blocks are kept in FOLDER.
+network and expert are chosen on the validation volume: in how many blocks a pixel must be how bright (`times`,
+`threshold`) or how bright its brightest blocks must be on average (`mean`), and for the expert over how many pixels a
+detection is spread and by how many it is raised. Work that is done is not done again: shards of blocks are kept in
+FOLDER.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ PAPER = {  # precision, recall, Dice
     10.0: {"ground truth": (100, 78, 88), "expert": (70, 64, 67), "network": (81, 82, 81)},
     20.0: {"ground truth": (100, 89, 94), "expert": (67, 63, 65), "network": (58, 92, 71)},
 }
-MOST_TIMES = 8  # blocks that must agree on a pixel
+MOST_BLOCKS = 16  # that are kept of each pixel, the brightest
 # fine pixels over which a detection is spread, and by which it is raised
 VARIANTS = {"network": [(0, 0)], "expert": list(product((0, 1, 2), (0, 1, 2)))}
-THRESHOLDS = np.concatenate([np.arange(1, 98) * 0.01, [0.975, 0.98, 0.985, 0.99, 0.995, 0.998]])
+THRESHOLDS = np.concatenate(
+    [[0.001, 0.002, 0.005], np.arange(1, 98) * 0.01, [0.975, 0.98, 0.985, 0.99, 0.995, 0.998]]
+)
 LEAST_PRECISION = 0.85
 
 Best = NDArray[
     np.float16
-]  # (times, z, x): the highest values of each pixel over the blocks, in descending order
+]  # (blocks, z, x): the highest values of each pixel over the blocks, in descending order
 
 
 def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
@@ -74,7 +77,7 @@ def shard_of_blocks(
     )
     store = open_store(blocks, "correlation", "tracks")
     maps, tracks = store["correlation"], store["tracks"][:]
-    empty = np.zeros((MOST_TIMES, *tracks.shape[1:]), np.float16)
+    empty = np.zeros((MOST_BLOCKS, *tracks.shape[1:]), np.float16)
     best = {(method, *variant): empty for method, variants in VARIANTS.items() for variant in variants}
     for block, network in enumerate(network_maps(settings, files["weights"], maps, threads=1)):
         scores = {"network": network, "expert": expert_map(read_block(maps, block), upsampling=upsampling)}
@@ -82,7 +85,7 @@ def shard_of_blocks(
             method, radius, rise = variant
             best[variant] = add_block(highest, operated(scores[method], radius=radius, rise=rise))
     with complete_or_absent(path) as temporary:
-        named = {f"{method}_{radius}_{rise}": values for (method, radius, rise), values in best.items()}
+        named = {_named(*variant): values for variant, values in best.items()}
         np.savez_compressed(temporary, truth=tracks.any(axis=0), **named)
     shutil.rmtree(blocks)
     return path
@@ -139,13 +142,13 @@ def of_volume(
     for (concentration, _, _), path in shards.items():
         if concentration == max(CONCENTRATIONS):
             reference = reference | np.load(path)["truth"]
-    together: dict[float, dict[str, Any]] = {}
+    said: dict[float, dict[str, Any]] = {}
     for concentration in CONCENTRATIONS:
         paths = [
             path for (c, first, _), path in shards.items() if c == concentration and first < arguments.blocks
         ]
-        together[concentration] = {**_merged(paths), "reference": reference}
-    return together
+        said[concentration] = {**_merged(paths), "reference": reference}
+    return said
 
 
 def _merged(paths: list[Path]) -> dict[str, Any]:
@@ -155,72 +158,83 @@ def _merged(paths: list[Path]) -> dict[str, Any]:
             if name == "truth":
                 merged[name] = merged.get(name, np.zeros_like(values)) | values
             elif name in merged:
-                merged[name] = np.sort(np.concatenate([merged[name], values]), axis=0)[::-1][:MOST_TIMES]
+                merged[name] = np.sort(np.concatenate([merged[name], values]), axis=0)[::-1][:MOST_BLOCKS]
             else:
                 merged[name] = values
     return merged
 
 
-def scores_at(
-    best: Best, truth: NDArray[np.bool_], border: int
-) -> Iterator[tuple[int, float, float, float, float]]:
-    """Times, threshold, precision, recall and Dice of every operating point of a variant."""
-    from ulmpipe.evaluation.scores import crop_border
+def together(best: Best, most_blocks: int) -> Iterator[tuple[str, int, NDArray[np.float32]]]:
+    """What all blocks say of each pixel, in many ways: its so many-th highest value, or the mean of so many."""
+    values = best[:most_blocks].astype(np.float32)
+    means = values.cumsum(axis=0) / np.arange(1, len(values) + 1)[:, None, None]
+    for n_blocks in range(1, len(values) + 1):
+        yield "times", n_blocks, values[n_blocks - 1]
+        yield "mean", n_blocks, means[n_blocks - 1]
 
-    real = crop_border(truth, border)
-    for times, values in enumerate(crop_border(best, border), start=1):
-        for threshold in THRESHOLDS:
-            shown = values >= np.float16(threshold)
-            n_right, n_shown, n_real = (
-                np.count_nonzero(shown & real),
-                np.count_nonzero(shown),
-                np.count_nonzero(real),
-            )
-            precision, recall = n_right / max(n_shown, 1), n_right / max(n_real, 1)
-            yield times, float(threshold), precision, recall, 2 * n_right / max(n_shown + n_real, 1)
+
+def scores_at_thresholds(values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Precision, recall and Dice (3, thresholds) of the pixels from each of `THRESHOLDS` on."""
+    reached = np.searchsorted(THRESHOLDS.astype(np.float32), values, side="right")
+
+    def from_each_on(places: NDArray[np.intp]) -> NDArray[np.float64]:
+        counts = np.bincount(places.ravel(), minlength=len(THRESHOLDS) + 1)
+        return counts[::-1].cumsum()[::-1][1:].astype(float)
+
+    n_shown, n_right, n_real = from_each_on(reached), from_each_on(reached[real]), np.count_nonzero(real)
+    return np.stack(
+        [n_right / n_shown.clip(1), n_right / max(n_real, 1), 2 * n_right / (n_shown + n_real).clip(1)]
+    )
 
 
 def report(
-    validation: dict[str, Any], test: dict[str, Any], border: int, *, most_times: int
+    validation: dict[str, Any], test: dict[str, Any], border: int, *, most_blocks: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each criterion and method: the point chosen on the validation volume, and its scores on the test's."""
     from ulmpipe.evaluation.scores import crop_border, precision_recall_dice
 
     for against in ("reference", "truth"):
-        truth = precision_recall_dice(crop_border(test["truth"], border), crop_border(test[against], border))
-        for least in (0.0, LEAST_PRECISION):
-            for method, variants in VARIANTS.items():
-                points = [
-                    (dice, precision, radius, rise, times, threshold)
-                    for radius, rise in variants
-                    for times, threshold, precision, _, dice in scores_at(
-                        validation[f"{method}_{radius}_{rise}"][:most_times], validation[against], border
-                    )
-                    if precision >= least
-                ]
-                if not points:
+        real = {
+            name: crop_border(said[against], border)
+            for name, said in (("validation", validation), ("test", test))
+        }
+        truth = precision_recall_dice(crop_border(test["truth"], border), real["test"])
+        for method, variants in VARIANTS.items():
+            points = [
+                (variant, way, n_blocks, scores_at_thresholds(values, real["validation"]))
+                for variant in variants
+                for way, n_blocks, values in together(
+                    crop_border(validation[_named(method, *variant)], border), most_blocks
+                )
+            ]
+            for least in (0.0, LEAST_PRECISION):
+                dice = np.stack([np.where(scores[0] >= least, scores[2], -1.0) for *_, scores in points])
+                if dice.max() < 0:
                     continue
-                _, _, radius, rise, times, threshold = max(points)
-                chosen = test[f"{method}_{radius}_{rise}"][times - 1 : times]
-                for _, at, precision, recall, dice in scores_at(chosen, test[against], border):
-                    if at == threshold:
-                        yield {
-                            "against": against,
-                            "least_precision": least,
-                            "most_times": most_times,
-                            "method": method,
-                            "point": {
-                                "spread": radius,
-                                "raised": rise,
-                                "times": times,
-                                "threshold": threshold,
-                            },
-                            "precision": precision,
-                            "recall": recall,
-                            "dice": dice,
-                            "ground_truth": truth,
-                            "share": dice / truth["dice"],
-                        }
+                chosen, at = np.unravel_index(dice.argmax(), dice.shape)
+                variant, way, n_blocks, _ = points[chosen]
+                ways = together(crop_border(test[_named(method, *variant)], border), n_blocks)
+                values = next(values for name, number, values in ways if (name, number) == (way, n_blocks))
+                precision, recall, found = scores_at_thresholds(values, real["test"])[:, at].tolist()
+                point = {way: n_blocks, "threshold": float(THRESHOLDS[at])}
+                if method == "expert":
+                    point |= {"spread": variant[0], "raised": variant[1]}
+                yield {
+                    "against": against,
+                    "least_precision": least,
+                    "most_blocks": most_blocks,
+                    "method": method,
+                    "point": point,
+                    "precision": precision,
+                    "recall": recall,
+                    "dice": found,
+                    "ground_truth": truth,
+                    "share": found / truth["dice"],
+                }
+
+
+def _named(method: str, radius: int, rise: int) -> str:
+    return f"{method}_{radius}_{rise}"
 
 
 def main() -> None:
@@ -252,8 +266,8 @@ def main() -> None:
             volumes[arguments.validation][concentration],
             volumes[arguments.test][concentration],
         )
-        for most_times in (1, MOST_TIMES):
-            for row in report(validation, test, border, most_times=most_times):
+        for most_blocks in (1, MOST_BLOCKS):
+            for row in report(validation, test, border, most_blocks=most_blocks):
                 rows.append({"concentration_per_mm3": concentration, **row})
                 print(_line(rows[-1]), flush=True)
         for method, values in PAPER[concentration].items():
@@ -268,7 +282,7 @@ def _line(row: dict[str, Any]) -> str:
     blocks = "reference" if row["against"] == "reference" else "same blocks"
     return (
         f"{row['concentration_per_mm3']:g}/mm³ against the {blocks}, precision from {row['least_precision']:g}, "
-        f"at most {row['most_times']} times: {row['method']} {percent(row)} ({100 * row['share']:.0f} % of "
+        f"at most {row['most_blocks']} blocks: {row['method']} {percent(row)} ({100 * row['share']:.0f} % of "
         f"{percent(row['ground_truth'])}), {row['point']}"
     )
 
