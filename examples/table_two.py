@@ -1,12 +1,12 @@
 """Table II of Milecki et al. 2021 with a trained model: 800 blocks of 1 mm³ against the long reference.
 
 Run: `python examples/table_two.py --configuration config/pretrained.yaml --model models/light_cortex --validation
-mouse_20120625 --test mouse_20120626 --output FOLDER`. One slice of each volume, 800 blocks at each concentration, cuts
-of the same bubbles; the reference holds all of 1000 blocks at the highest, 20 000 bubbles at 20/mm³. Thresholds of
-network and expert are chosen on the validation volume: in how many blocks a pixel must be how bright (`times`,
-`threshold`) or how bright its brightest blocks must be on average (`mean`), and for the expert over how many pixels a
-detection is spread and by how many it is raised. Work that is done is not done again: shards of blocks are kept in
-FOLDER.
+mouse_20120625 mouse_20100203 --test mouse_20120626 --output FOLDER`. One slice of each volume, 800 blocks at each
+concentration, cuts of the same bubbles; the reference holds all of 1000 blocks at the highest, 20 000 bubbles at
+20/mm³. Thresholds of network and expert are chosen on the validation volumes together: in how many blocks a pixel must
+be how bright (`times`, `threshold`) or how bright its brightest blocks must be on average (`mean`), and for the expert
+over how many pixels a detection is spread and by how many it is raised. Work that is done is not done again: shards of
+blocks are kept in FOLDER.
 """
 
 from __future__ import annotations
@@ -164,6 +164,16 @@ def _merged(paths: list[Path]) -> dict[str, Any]:
     return merged
 
 
+def side_by_side(volumes: list[dict[str, Any]], border: int) -> dict[str, Any]:
+    """All that volumes say, without their borders, as of one wide one."""
+    from ulmpipe.evaluation.scores import crop_border
+
+    return {
+        name: np.concatenate([crop_border(volume[name], border) for volume in volumes], axis=-1)
+        for name in volumes[0]
+    }
+
+
 def together(best: Best, most_blocks: int) -> Iterator[tuple[str, int, NDArray[np.float32]]]:
     """What all blocks say of each pixel, in many ways: its so many-th highest value, or the mean of so many."""
     values = best[:most_blocks].astype(np.float32)
@@ -187,25 +197,17 @@ def scores_at_thresholds(values: NDArray[np.float32], real: NDArray[np.bool_]) -
     )
 
 
-def report(
-    validation: dict[str, Any], test: dict[str, Any], border: int, *, most_blocks: int
-) -> Iterator[dict[str, Any]]:
-    """A row for each criterion and method: the point chosen on the validation volume, and its scores on the test's."""
-    from ulmpipe.evaluation.scores import crop_border, precision_recall_dice
+def report(validation: dict[str, Any], test: dict[str, Any], *, most_blocks: int) -> Iterator[dict[str, Any]]:
+    """A row for each criterion and method: the point chosen on the validation volumes, and its scores on the test's."""
+    from ulmpipe.evaluation.scores import precision_recall_dice
 
     for against in ("reference", "truth"):
-        real = {
-            name: crop_border(said[against], border)
-            for name, said in (("validation", validation), ("test", test))
-        }
-        truth = precision_recall_dice(crop_border(test["truth"], border), real["test"])
+        truth = precision_recall_dice(test["truth"], test[against])
         for method, variants in VARIANTS.items():
             points = [
-                (variant, way, n_blocks, scores_at_thresholds(values, real["validation"]))
+                (variant, way, n_blocks, scores_at_thresholds(values, validation[against]))
                 for variant in variants
-                for way, n_blocks, values in together(
-                    crop_border(validation[_named(method, *variant)], border), most_blocks
-                )
+                for way, n_blocks, values in together(validation[_named(method, *variant)], most_blocks)
             ]
             for least in (0.0, LEAST_PRECISION):
                 dice = np.stack([np.where(scores[0] >= least, scores[2], -1.0) for *_, scores in points])
@@ -213,9 +215,9 @@ def report(
                     continue
                 chosen, at = np.unravel_index(dice.argmax(), dice.shape)
                 variant, way, n_blocks, _ = points[chosen]
-                ways = together(crop_border(test[_named(method, *variant)], border), n_blocks)
+                ways = together(test[_named(method, *variant)], n_blocks)
                 values = next(values for name, number, values in ways if (name, number) == (way, n_blocks))
-                precision, recall, found = scores_at_thresholds(values, real["test"])[:, at].tolist()
+                precision, recall, found = scores_at_thresholds(values, test[against])[:, at].tolist()
                 point = {way: n_blocks, "threshold": float(THRESHOLDS[at])}
                 if method == "expert":
                     point |= {"spread": variant[0], "raised": variant[1]}
@@ -244,7 +246,7 @@ def main() -> None:
     )
     parser.add_argument("--configuration", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--validation", required=True)
+    parser.add_argument("--validation", nargs="+", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--blocks", type=int, default=800)
@@ -259,15 +261,15 @@ def main() -> None:
     settings = load_configuration(default, arguments.configuration).model_dump(mode="json")
     settings["network"]["name"] = json.loads((arguments.model / "model.json").read_text())["network"]
     border = settings["evaluation"]["border"]
-    volumes = {name: of_volume(settings, name, arguments) for name in (arguments.validation, arguments.test)}
+    volumes = {name: of_volume(settings, name, arguments) for name in (*arguments.validation, arguments.test)}
     rows = []
     for concentration in CONCENTRATIONS:
         validation, test = (
-            volumes[arguments.validation][concentration],
-            volumes[arguments.test][concentration],
+            side_by_side([volumes[name][concentration] for name in names], border)
+            for names in (arguments.validation, [arguments.test])
         )
         for most_blocks in (1, MOST_BLOCKS):
-            for row in report(validation, test, border, most_blocks=most_blocks):
+            for row in report(validation, test, most_blocks=most_blocks):
                 rows.append({"concentration_per_mm3": concentration, **row})
                 print(_line(rows[-1]), flush=True)
         for method, values in PAPER[concentration].items():
