@@ -39,9 +39,8 @@ THRESHOLDS = np.concatenate(
 )
 LEAST_PRECISION = 0.85
 
-Best = NDArray[
-    np.float16
-]  # (blocks, z, x): the highest values of each pixel over the blocks, in descending order
+# (blocks, z, x): the highest values of each pixel over the blocks, in descending order
+Best = NDArray[np.float16]
 
 
 def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
