@@ -12,12 +12,14 @@ blocks are kept in FOLDER.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,11 @@ def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
     return highest.view(np.float16)
 
 
+def content_hash(path: Path) -> str:
+    """What tells one model from another in the names of shards."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
 def shard_of_blocks(
     settings: dict[str, Any], files: dict[str, Path], folder: Path, part: tuple[float, int, int]
 ) -> Path:
@@ -64,7 +71,7 @@ def shard_of_blocks(
     from ulmpipe.stages._detections import expert_map, network_maps, operated
 
     concentration, first, n_blocks = part
-    path = folder / f"{concentration:g}_{first:04d}.npz"
+    path = folder / f"{concentration:g}_{first:04d}_{content_hash(files['weights'])}.npz"
     if path.exists():
         return path
     upsampling = settings["targets"]["upsampling"]
@@ -134,7 +141,8 @@ def of_volume(
         for n_blocks in [n_reference if concentration == max(CONCENTRATIONS) else arguments.blocks]
         for first in range(0, n_blocks, arguments.shard)
     ]
-    with ProcessPoolExecutor(arguments.workers) as pool:
+    # a process that has used a GPU cannot be forked
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(shard_of_blocks, common, files, folder, part) for part in parts]
         shards = {part: job.result() for part, job in zip(parts, jobs, strict=True)}
     reference = np.zeros((), bool)

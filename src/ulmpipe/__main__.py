@@ -67,13 +67,15 @@ def _parser(stage: str, run: Any) -> argparse.ArgumentParser:
         if argument.kind is not inspect.Parameter.KEYWORD_ONLY or name == "threads":
             continue
         several = "list" in str(argument.annotation)
+        count = argument.annotation == "int"
         required = argument.default is inspect.Parameter.empty
         parser.add_argument(
             "--" + name.replace("_", "-"),
             dest=name,
-            type=Path,
+            type=_count if count else Path,
             nargs="+" if several else None,
             required=required,
+            default=None if required else argument.default,
         )
     return parser
 

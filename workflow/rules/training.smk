@@ -42,7 +42,7 @@ rule train:
         runtime=24 * 60,
     shell:
         f"{training_launcher} ulmpipe train"
-        " --parameters {params.parameters:q} --threads {threads}"
+        " --parameters {params.parameters:q} --threads {threads} --memory-mb {resources.mem_mb}"
         " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
         f" --checkpoints {results}/checkpoints"
         " --model {output.model} --description {output.description}"

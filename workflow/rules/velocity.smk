@@ -75,7 +75,7 @@ rule train_velocity:
         mem_mb=4000,
         runtime=24 * 60,
     shell:
-        "python -m ulmpipe train_velocity --parameters {params.parameters:q} --threads {threads}"
+        "python -m ulmpipe train_velocity --parameters {params.parameters:q} --threads {threads} --memory-mb {resources.mem_mb}"
         " --blocks {input.blocks} --velocities {input.velocities} --validation {input.validation}"
         " --validation-velocities {input.validation_velocities} --weights {input.weights}"
         f" --checkpoints {results}/checkpoints"

@@ -143,11 +143,13 @@ def train(
         for batch in batches_of(fabric, train_set, settings.batch_size):
             losses.append(_step(fabric, model, stepper, batch, settings))
             scheduler.step()
-            check_finite(losses[-1], description, state.epoch, learning_rate)
-            bar.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
+            latest = float(losses[-2:][0])  # of the step before: a GPU is at work on this one
+            check_finite(latest, description, state.epoch, learning_rate)
+            bar.set_postfix_str(f"loss {latest:.3f}", refresh=False)
             bar.update()
+        check_finite(float(losses[-1]), description, state.epoch, learning_rate)
         found = validate(network, validation_set, settings=settings, fabric=fabric)
-        means = (sum(losses) / steps_per_epoch, found.loss, found.dice)
+        means = (sum(map(float, losses)) / steps_per_epoch, found.loss, found.dice)
         row = (state.epoch + 1, learning_rate, *means, time.perf_counter() - start)
         state.end_epoch(dict(zip(COLUMNS, row, strict=True)))
         if state.epoch & (state.epoch - 1) == 0 or state.epoch == settings.n_epochs:
@@ -166,7 +168,7 @@ def train(
 
 def _step(
     fabric: Fabric, model: Any, stepper: Any, batch: tuple[Tensor, Tensor], settings: TrainingSettings
-) -> float:
+) -> Tensor:
     """One step of the optimizer on this process's share of a batch; the loss of the whole batch."""
     correlation, tracks = batch
     stepper.zero_grad()
@@ -175,7 +177,7 @@ def _step(
     if settings.gradient_norm is not None:
         fabric.clip_gradients(model, stepper, max_norm=settings.gradient_norm)
     stepper.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 def _in_words(row: dict[str, float]) -> str:
@@ -236,7 +238,7 @@ def batches_of(fabric: Fabric, train_set: TrackDataset, batch_size: int) -> Iter
         for first in range(0, len(order) - batch_size + 1, batch_size)
     ]
     for correlation, tracks in _loaded(train_set, batches, ahead=_loaders(fabric)):
-        yield correlation.to(fabric.device), tracks.to(fabric.device)
+        yield correlation.to(fabric.device, non_blocking=True), tracks.to(fabric.device, non_blocking=True)
 
 
 def _loaders(fabric: Fabric) -> int:
@@ -247,11 +249,12 @@ def _loaders(fabric: Fabric) -> int:
 def _loaded(
     blocks: TrackDataset, batches: Iterable[list[int]], *, ahead: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches in their order; the next ones are made meanwhile, each by a thread of its own."""
+    """Batches in their order; the next ones are made meanwhile, each by a thread of its own, where a GPU can fetch them."""
+    pinned = ahead > 0 and torch.cuda.is_available()
 
     def load(batch: list[int]) -> tuple[Tensor, Tensor]:
         correlation, tracks = default_collate([blocks[index] for index in batch])
-        return correlation, tracks
+        return (correlation.pin_memory(), tracks.pin_memory()) if pinned else (correlation, tracks)
 
     if ahead == 0:
         yield from map(load, batches)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ulmpipe.io.stores import complete_or_absent, read_block
 from ulmpipe.network.checkpoint import Row
 
-MEMORY = 2_000_000_000  # bytes of blocks kept between epochs; what does not fit is read again
+WITHOUT_BLOCKS = 2000  # MB that a training takes itself; what is left of a job's memory keeps blocks between epochs
 
 
 class Blocks:
@@ -44,10 +44,10 @@ class Blocks:
 
 
 class Memory:
-    """How many bytes may still be kept."""
+    """How many bytes may still be kept, in a job of so many MB; what does not fit is read again."""
 
-    def __init__(self, n_bytes: int) -> None:
-        self.left = n_bytes
+    def __init__(self, memory_mb: int) -> None:
+        self.left = max(0, memory_mb - WITHOUT_BLOCKS) * 1_000_000
         self.lock = Lock()  # blocks may be read by several threads
 
     def take(self, n_bytes: int) -> bool:

@@ -22,7 +22,7 @@ from ulmpipe.network.inference import load_weights, save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._training_sets import MEMORY, Blocks, Memory, write_history
+from ulmpipe.stages._training_sets import Blocks, Memory, write_history
 from ulmpipe.targets import dilate_tracks
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def run(
     curves: Path,
     examples: Path,
     threads: int,
+    memory_mb: int = 4000,
     weights: Path | None = None,
 ) -> None:
     """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch.
@@ -59,7 +60,7 @@ def run(
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
-    memory = Memory(MEMORY)
+    memory = Memory(memory_mb)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
     fingerprint = identity_of(made)

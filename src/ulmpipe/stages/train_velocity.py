@@ -14,7 +14,7 @@ from ulmpipe.network.inference import load_weights, save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._training_sets import MEMORY, Blocks, Memory, write_history
+from ulmpipe.stages._training_sets import Blocks, Memory, write_history
 from ulmpipe.stages._velocities import in_metres
 
 
@@ -32,6 +32,7 @@ def run(
     history: Path,
     curves: Path,
     threads: int,
+    memory_mb: int = 4000,
 ) -> None:
     """Train from the `weights` of the tracking network. A killed training goes on from its last epoch."""
     import torch
@@ -44,7 +45,7 @@ def run(
         parameters["network"]["name"], seed=parameters["seed"], frozen=section["frozen_trunk"]
     )
     load_weights(network.trunk, weights)
-    memory = Memory(MEMORY)
+    memory = Memory(memory_mb)
     made = provenance(
         "train_velocity", parameters, *blocks, *velocities, *validation, *validation_velocities, weights
     )
