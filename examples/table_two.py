@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CONCENTRATIONS = (1.0, 5.0, 10.0, 20.0)
+HIGHEST = 20.0  # bubbles/mm³: those of the reference, of which the others are a part
 PAPER = {  # precision, recall, Dice
     1.0: {"ground truth": (100, 35, 52), "expert": (90, 33, 48), "network": (96, 40, 56)},
     5.0: {"ground truth": (100, 63, 77), "expert": (74, 63, 70), "network": (87, 67, 78)},
@@ -114,7 +114,7 @@ def of_volume(
         "dilation": settings["volumes"]["dilation"],
         "side": side,
         "n_blocks": n_reference,
-        "concentration_per_mm3": max(CONCENTRATIONS),
+        "concentration_per_mm3": HIGHEST,
         "validation": False,
     }
     common["training_set"] = settings["training_set"] | {
@@ -137,8 +137,8 @@ def of_volume(
         point_spread.run(common, point_spread=files["point_spread"])
     parts = [
         (concentration, first, min(arguments.shard, n_blocks - first))
-        for concentration in sorted(CONCENTRATIONS, reverse=True)
-        for n_blocks in [n_reference if concentration == max(CONCENTRATIONS) else arguments.blocks]
+        for concentration in sorted({*arguments.concentrations, HIGHEST}, reverse=True)
+        for n_blocks in [n_reference if concentration == HIGHEST else arguments.blocks]
         for first in range(0, n_blocks, arguments.shard)
     ]
     # a process that has used a GPU cannot be forked
@@ -147,10 +147,10 @@ def of_volume(
         shards = {part: job.result() for part, job in zip(parts, jobs, strict=True)}
     reference = np.zeros((), bool)
     for (concentration, _, _), path in shards.items():
-        if concentration == max(CONCENTRATIONS):
+        if concentration == HIGHEST:
             reference = reference | np.load(path)["truth"]
     said: dict[float, dict[str, Any]] = {}
-    for concentration in CONCENTRATIONS:
+    for concentration in arguments.concentrations:
         paths = [
             path for (c, first, _), path in shards.items() if c == concentration and first < arguments.blocks
         ]
@@ -256,6 +256,9 @@ def main() -> None:
     parser.add_argument("--validation", nargs="+", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--concentrations", nargs="+", type=float, choices=sorted(PAPER), default=sorted(PAPER)
+    )
     parser.add_argument("--blocks", type=int, default=800)
     parser.add_argument("--shard", type=int, default=40)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -270,7 +273,7 @@ def main() -> None:
     border = settings["evaluation"]["border"]
     volumes = {name: of_volume(settings, name, arguments) for name in (*arguments.validation, arguments.test)}
     rows = []
-    for concentration in CONCENTRATIONS:
+    for concentration in arguments.concentrations:
         validation, test = (
             side_by_side([volumes[name][concentration] for name in names], border)
             for names in (arguments.validation, [arguments.test])

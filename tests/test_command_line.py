@@ -42,6 +42,19 @@ def test_a_stage_gets_parameters_paths_and_threads(monkeypatch, stage, tmp_path)
     assert (str(seen["model"]), seen["threads"], seen["weights"]) == ("m", 3, None)
 
 
+def test_a_stage_gets_a_count_as_a_number_and_refuses_what_is_none(stage, capsys):
+    seen = []
+
+    def run(parameters, *, memory_mb: int = 4000):
+        seen.append(memory_mb)
+
+    assert [stage(run)(*options) for options in ([], ["--memory-mb", "16000"])] == [0, 0]
+    assert seen == [4000, 16000]
+    with pytest.raises(SystemExit):
+        stage(run)("--memory-mb", "much")
+    assert "much: expected a whole number of at least 1" in capsys.readouterr().err
+
+
 def test_a_user_s_mistake_is_one_line_without_traceback(stage, capsys):
     def run(parameters):
         raise InputError("a.swc: radius of node 3 is 0.0, a positive number was expected")

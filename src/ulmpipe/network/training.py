@@ -249,7 +249,7 @@ def _loaders(fabric: Fabric) -> int:
 def _loaded(
     blocks: TrackDataset, batches: Iterable[list[int]], *, ahead: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches in their order; the next ones are made meanwhile, each by a thread of its own, where a GPU can fetch them."""
+    """Batches in their order; the next are made meanwhile, each by a thread of its own, where a GPU can fetch them."""
     pinned = ahead > 0 and torch.cuda.is_available()
 
     def load(batch: list[int]) -> tuple[Tensor, Tensor]:
