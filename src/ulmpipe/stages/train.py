@@ -46,12 +46,13 @@ def run(
 ) -> None:
     """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch.
 
-    Under torchrun its processes train together and share the threads; the first one writes.
+    Under torchrun its processes train together and share threads and memory; the first one writes.
     """
     import torch
 
     keep_freed_memory()
-    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(1, threads // processes))
     level = logging.INFO if is_first_process() else logging.ERROR  # all would say the same
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     network = build_network(parameters["network"]["name"], seed=parameters["seed"])
@@ -60,7 +61,7 @@ def run(
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
-    memory = Memory(memory_mb)
+    memory = Memory(memory_mb // processes)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
     fingerprint = identity_of(made)
