@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ulmpipe.io.stores import complete_or_absent, read_block
 from ulmpipe.network.checkpoint import Row
 
-WITHOUT_BLOCKS = (
-    2000  # MB that a training takes itself; what is left of a job's memory keeps blocks between epochs
-)
+# MB that a training takes itself; what is left of a job's memory keeps blocks between epochs
+WITHOUT_BLOCKS = 2000
 
 
 class Blocks:
