@@ -12,7 +12,6 @@ blocks are kept in FOLDER.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -57,21 +56,16 @@ def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
     return highest.view(np.float16)
 
 
-def content_hash(path: Path) -> str:
-    """What tells one model from another in the names of shards."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-
-
 def shard_of_blocks(
     settings: dict[str, Any], files: dict[str, Path], folder: Path, part: tuple[float, int, int]
 ) -> Path:
     """Simulate some blocks of one concentration and keep what both methods and the truth say of them together."""
-    from ulmpipe.io.stores import complete_or_absent, open_store, read_block
+    from ulmpipe.io.stores import bytes_identity, complete_or_absent, open_store, read_block
     from ulmpipe.stages import training_blocks
     from ulmpipe.stages._detections import expert_map, network_maps, operated
 
     concentration, first, n_blocks = part
-    path = folder / f"{concentration:g}_{first:04d}_{content_hash(files['weights'])}.npz"
+    path = folder / f"{concentration:g}_{first:04d}_{bytes_identity(files['weights'])}.npz"
     if path.exists():
         return path
     upsampling = settings["targets"]["upsampling"]

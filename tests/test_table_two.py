@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ulmpipe.evaluation.scores import precision_recall_dice
+from ulmpipe.io.stores import bytes_identity
 
 path = Path(__file__).parents[1] / "examples/table_two.py"
 specification = importlib.util.spec_from_file_location("table_two", path)
@@ -82,7 +83,13 @@ def test_a_precision_that_no_point_reaches_gives_no_row():
     assert least == {0.0}
 
 
-def test_shards_of_another_model_have_another_name(tmp_path):
-    for name, content in (("a", b"weights"), ("b", b"others")):
-        (tmp_path / name).write_bytes(content)
-    assert table_two.content_hash(tmp_path / "a") != table_two.content_hash(tmp_path / "b")
+def test_a_shard_that_is_there_is_another_model_s_unless_the_weights_are_the_same(tmp_path):
+    weights = {name: tmp_path / name for name in ("kept", "other")}
+    for name, path in weights.items():
+        path.write_bytes(name.encode())
+    shard = tmp_path / f"20_0000_{bytes_identity(weights['kept'])}.npz"
+    shard.touch()
+    part = (20.0, 0, 1)
+    assert table_two.shard_of_blocks({}, {"weights": weights["kept"]}, tmp_path, part) == shard
+    with pytest.raises(KeyError):  # begins to make one, for which these settings say nothing
+        table_two.shard_of_blocks({}, {"weights": weights["other"]}, tmp_path, part)
