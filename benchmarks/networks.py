@@ -1,8 +1,9 @@
 """A training step of each network, and the network on a whole field: medians on this machine, GPU or CPU.
 
 Run: python -m benchmarks.networks [--networks light complex] [--batches 2 8] [--compile] [--autotune] [--repeats 5].
-A training step is forward, loss, backward and optimizer on blocks of 32 x 32 pixels and 512 frames in bfloat16, weights
-laid out as in training; milliseconds are per block of the batch. The field is --field pixels on a side and --frames
+A training step is forward, loss, backward and optimizer on blocks of 32 x 32 pixels and 512 frames, weights laid out
+as in training, in bfloat16 (on a processor 3-D convolutions in float32, as they are trained there); milliseconds are
+per block of the batch. The field is --field pixels on a side and --frames
 long, whole or in tiles of 128 pixels.
 """
 
@@ -18,7 +19,7 @@ import torch
 
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network import build_network, infer_field
-from ulmpipe.network.devices import lay_out_channels_last
+from ulmpipe.network.devices import has_3d_convolutions, lay_out_channels_last
 from ulmpipe.network.losses import LOSSES
 from ulmpipe.network.optimizers import OPTIMIZERS
 
@@ -50,9 +51,11 @@ def training_step(
     fine = UPSAMPLING * WINDOW
     tracks = (torch.rand(batch_size, 1, fine, fine, device=device) < 0.01).float()
 
+    halved = device.type == "cuda" or not has_3d_convolutions(network)
+
     def step() -> None:
         stepper.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=halved):
             logits = model(maps)
         LOSSES["bce_dice"](logits.float(), tracks).backward()
         stepper.step()

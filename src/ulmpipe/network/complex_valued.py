@@ -119,11 +119,11 @@ class ComplexFront(Front):
     def __init__(
         self,
         *,
-        n_folded: int = 8,
+        n_folded: int = 16,
         stem_width: int = 32,
         width: int = 64,
-        stride: int = 4,
-        n_blocks: int = 2,
+        stride: int = 2,
+        n_blocks: int = 1,
     ) -> None:
         super().__init__()
         self.n_folded = n_folded

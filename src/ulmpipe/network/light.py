@@ -1,11 +1,12 @@
-"""A network for processors without an accelerator: what the paper's does, at about a hundredth of its cost.
+"""A network for processors without an accelerator: what the paper's does, at less than a hundredth of its cost.
 
-What costs time on a CPU is moving feature maps, not multiplying them. So the frames of a few milliseconds are
+What costs time on a CPU is moving feature maps, not multiplying them. So the frames of 16 milliseconds are
 folded into channels first; convolutions are two-dimensional over the image or one-dimensional over time, both
 on the same channels-last memory (a change of view, no copy); time is given away early by strided
 convolutions; what looks far, in time and over the image, and the sub-pixel convolutions that enlarge the image
-work where few time windows are left; half of the usual normalisations are left out; and the tracks of the windows
-are joined as a union.
+work where few time windows are left; residual blocks have one activation and no normalisation, which Muon's steps make
+needless (two are left: without them it learns much less); the tracks of the windows are joined as a union; and fine
+pixels are refined as channels of the coarser ones.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-UPSAMPLING = 8
-_CHANNELS_LAST = torch.channels_last
+CELL = 4  # fine pixels on a side of a pixel of twice the input's
+CELLS = CELL * CELL
 
 
 def fold_frames(correlation: Tensor, n_folded: int) -> tuple[Tensor, int]:
@@ -84,13 +85,14 @@ def _image_convolution(n_in: int, n_out: int) -> nn.Conv2d:
 
 
 class _TimeStride(nn.Module):
-    """Join `stride` time windows into one: a strided convolution over time, batch normalisation, ReLU."""
+    """Join `stride` time windows into one: a strided convolution over time, batch normalisation if wanted, ReLU."""
 
-    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+    def __init__(self, n_in: int, n_out: int, stride: int, *, normalized: bool) -> None:
         super().__init__()
         self.stride = stride
-        self.convolution = nn.Conv2d(n_in, n_out, (stride, 1), stride=(stride, 1), bias=False)
-        self.norm = nn.BatchNorm2d(n_out)
+        self.convolution = nn.Conv2d(n_in, n_out, (stride, 1), stride=(stride, 1), bias=not normalized)
+        nn.init.kaiming_normal_(self.convolution.weight, nonlinearity="relu")
+        self.norm = nn.BatchNorm2d(n_out) if normalized else nn.Identity()
 
     def forward(self, maps: Tensor, n_windows: int) -> tuple[Tensor, int]:
         height = maps.shape[2]
@@ -100,19 +102,18 @@ class _TimeStride(nn.Module):
 
 
 class _Block(nn.Module):
-    """Residual block: a convolution over the image, then one over time."""
+    """Residual block: a convolution over the image, ReLU, one over time."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.image = _image_convolution(width, width)
-        self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0), bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        nn.init.zeros_(self.norm.weight)  # starts as the identity
+        self.time = nn.Conv2d(width, width, (3, 1), padding=(1, 0))
+        for zero in self.time.parameters():  # starts as the identity
+            nn.init.zeros_(zero)
 
     def forward(self, maps: Tensor, n_windows: int) -> Tensor:
         path = functional.relu(self.image(maps), inplace=True)
-        path = over_image(self.time(over_time(path, n_windows)), maps.shape[2])
-        return functional.relu(maps + self.norm(path), inplace=True)
+        return maps + over_image(self.time(over_time(path, n_windows)), maps.shape[2])
 
 
 class Front(nn.Module):
@@ -152,18 +153,18 @@ class RealFront(Front):
     def __init__(
         self,
         *,
-        n_folded: int = 8,
+        n_folded: int = 16,
         stem_width: int = 32,
         width: int = 64,
-        stride: int = 4,
-        n_blocks: int = 2,
+        stride: int = 2,
+        n_blocks: int = 1,
     ) -> None:
         super().__init__()
         self.n_folded = n_folded
         self.width = width
         self.reach = 1 + n_blocks
         self.stem = _image_convolution(2 * n_folded, stem_width)
-        self.stride = _TimeStride(stem_width, width, stride)
+        self.stride = _TimeStride(stem_width, width, stride, normalized=True)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
 
     def forward(self, correlation: Tensor) -> tuple[Tensor, int]:
@@ -190,7 +191,7 @@ class Light(nn.Module):
     fine_width : int
         Channels at twice the pixels.
     refine_width : int
-        Channels of the last two convolutions at all the pixels.
+        Channels between the two convolutions that refine the joined tracks, at twice the pixels too.
 
     Notes
     -----
@@ -205,25 +206,26 @@ class Light(nn.Module):
         *,
         stride: int = 4,
         n_blocks: int = 3,
-        fine_width: int = 64,
-        refine_width: int = 16,
+        fine_width: int = 32,
+        refine_width: int = 64,
     ) -> None:
         super().__init__()
         front = RealFront() if front is None else front
         self.front = front
         width = front.width
-        reach = front.reach + n_blocks + 3  # the convolutions after the blocks reach 1 + ½ + ½ + ¼ pixels
+        reach = front.reach + n_blocks + 3  # the convolutions after the blocks reach 1 + 4 · ½ pixels
         self.halo = 4 * -(-reach // 4)
-        self.stride = _TimeStride(width, width, stride)
+        self.stride = _TimeStride(width, width, stride, normalized=False)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
         self.enlarge = nn.Conv2d(width, 4 * fine_width, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.enlarge.weight, nonlinearity="relu")
         self.enlarge_norm = nn.BatchNorm2d(fine_width)
         self.fine = _image_convolution(fine_width, fine_width)
-        self.window_logits = nn.Conv2d(fine_width, 16, 3, padding=1)
+        self.window_logits = nn.Conv2d(fine_width, CELLS, 3, padding=1)
         self.refine = nn.Sequential(
-            nn.Conv2d(2, refine_width, 3, padding=1),
+            nn.Conv2d(2 * CELLS, refine_width, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(refine_width, 1, 3, padding=1),
+            nn.Conv2d(refine_width, CELLS, 3, padding=1),
         )
         nn.init.constant_(self.window_logits.bias, -6.0)  # type: ignore[arg-type]  # few pixels are tracks
 
@@ -254,14 +256,12 @@ class Light(nn.Module):
         return functional.relu(self.fine(maps), inplace=True), n_windows
 
     def _join(self, window_logits: Tensor, n_windows: int) -> Tensor:
-        """The union over time of the windows' tracks (log-sum-exp of the logits), refined at the finest
-        grid.
-        """
+        """The union over time of the windows' tracks (log-sum-exp of the logits), refined; (batch, 1, 8Z, 8X)."""
         n, _, height, width = window_logits.shape
         logits = (
-            window_logits.float().permute(0, 2, 3, 1).reshape(n // n_windows, n_windows, height, width, 16)
+            window_logits.float().permute(0, 2, 3, 1).reshape(n // n_windows, n_windows, height, width, CELLS)
         )
-        joined = torch.stack([torch.logsumexp(logits, dim=1), logits.mean(dim=1)], dim=-1)
-        joined = joined.flatten(3).permute(0, 3, 1, 2)
-        joined = enlarge(joined, 4)
-        return joined[:, :1] + self.refine(joined.contiguous(memory_format=_CHANNELS_LAST)).float()
+        union, mean = (
+            joined.permute(0, 3, 1, 2) for joined in (torch.logsumexp(logits, dim=1), logits.mean(dim=1))
+        )
+        return enlarge(union + self.refine(torch.cat([union, mean], dim=1)).float(), CELL)
