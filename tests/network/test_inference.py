@@ -157,7 +157,7 @@ def test_weights_and_metadata_come_back(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    save_weights(Light(RealFront(n_blocks=1)), path, metadata={})
+    save_weights(Light(RealFront(n_blocks=2)), path, metadata={})
     with pytest.raises(InputError, match="another network"):
         load_weights(Light(), path)
     path.write_bytes(path.read_bytes()[:1000])
