@@ -1,6 +1,6 @@
 """Table II of Milecki et al. 2021 with a trained model: 800 blocks of 1 mm³ against the long reference.
 
-Run: `python examples/table_two.py --configuration config/pretrained.yaml --model models/light_cortex --validation
+Run: `python examples/table_two.py --configuration config/pretrained.yaml --model models/cortex --validation
 mouse_20120625 mouse_20100203 --test mouse_20120626 --output FOLDER`. One slice of each volume, 800 blocks at each
 concentration, cuts of the same bubbles; the reference holds all of 1000 blocks at the highest, 20 000 bubbles at
 20/mm³. Thresholds of network and expert are chosen on the validation volumes together: in how many blocks a pixel must

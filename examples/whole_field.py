@@ -1,7 +1,7 @@
 """The paper's sliding window beside the network on the whole field at once, on an acquisition of a finished run.
 
 Run: `python examples/whole_field.py RESULTS ACQUISITION --model FILE`, say `results/pretrained 20MB --model
-models/light_cortex/weights.safetensors`. Prints, for the whole field, for tiles of it, and for windows of 32 pixels at
+models/cortex/weights.safetensors`. Prints, for the whole field, for tiles of it, and for windows of 32 pixels at
 several strides (the largest of all overlapping answers, which thresholded is the paper's logical OR): seconds a block
 on one core, Dice per block at its best threshold, and recall where all are equally precise. Thresholds are swept on the
 very blocks, for every row alike.

@@ -113,7 +113,7 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
         ),
         (
             "network: {name: bigger}",
-            "mine.yaml: network.name: 'bigger': expected 'light', 'complex' or 'paper'",
+            "mine.yaml: network.name: 'bigger': expected 'light', 'wide', 'complex' or 'paper'",
         ),
         (
             "training: {processes: 4}",

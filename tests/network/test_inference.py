@@ -21,7 +21,7 @@ from ulmpipe.network import (
     save_weights,
 )
 from ulmpipe.network.complex_valued import complex_light
-from ulmpipe.network.light import RealFront
+from ulmpipe.network.light import RealFront, wide
 
 
 def _trained_like(network: nn.Module) -> nn.Module:
@@ -57,7 +57,7 @@ class _Magnify(nn.Module):
         return nn.functional.interpolate(mean, scale_factor=8.0, mode="nearest")
 
 
-@pytest.mark.parametrize("make", [Light, complex_light])
+@pytest.mark.parametrize("make", [Light, wide, complex_light])
 @pytest.mark.parametrize("tile", [8, 20, 36])
 def test_tiles_give_what_the_whole_field_gives(tile: int, make: Callable[[], nn.Module]) -> None:
     network = _trained_like(make())

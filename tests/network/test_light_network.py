@@ -13,8 +13,9 @@ from ulmpipe.errors import InputError
 from ulmpipe.network import Light, build_network
 from ulmpipe.network import light as module
 from ulmpipe.network.complex_valued import ComplexFront, _ComplexConvolution, complex_light
+from ulmpipe.network.light import wide
 
-BOTH = pytest.mark.parametrize("make", [Light, complex_light])
+ALL = pytest.mark.parametrize("make", [Light, wide, complex_light])
 
 
 def awake(network: Light) -> Light:
@@ -27,7 +28,7 @@ def awake(network: Light) -> Light:
     return network.eval()
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(
     ("n_frames", "height", "width"), [(512, 8, 8), (400, 8, 12), (16, 4, 4), (48, 12, 4)]
 )
@@ -70,7 +71,7 @@ def test_time_is_continued_by_its_mirror_image() -> None:
     assert longer.flatten().tolist() == [0, 1, 2, 2, 3, 4, 5, 5]
 
 
-@BOTH
+@ALL
 def test_nothing_beyond_the_halo_changes_an_output_pixel(make: Callable[[], Light]) -> None:
     network = awake(make())
     size = 2 * network.halo + 12
@@ -85,7 +86,7 @@ def test_nothing_beyond_the_halo_changes_an_output_pixel(make: Callable[[], Ligh
     assert reached[size // 2]
 
 
-@BOTH
+@ALL
 def test_every_window_knows_the_whole_block(make: Callable[[], Light]) -> None:
     network = awake(make())
     correlation = torch.randn(1, 2, 512, 8, 8)
@@ -98,7 +99,7 @@ def test_every_window_knows_the_whole_block(make: Callable[[], Light]) -> None:
     assert (difference > 1e-6).all()
 
 
-@BOTH
+@ALL
 def test_every_parameter_receives_a_gradient(make: Callable[[], Light]) -> None:
     network = make()
     network(torch.randn(2, 2, 128, 8, 8)).square().mean().backward()
@@ -115,7 +116,7 @@ def test_the_first_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_an_unknown_network_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"resnet.*expected one of light, complex, paper"):
+    with pytest.raises(InputError, match=r"resnet.*expected one of light, wide, complex, paper"):
         build_network("resnet", seed=0)
 
 

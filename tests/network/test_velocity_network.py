@@ -11,7 +11,7 @@ import torch
 from ulmpipe.errors import InputError
 from ulmpipe.network import Augmentation, Light, TrainingSettings, build_network
 from ulmpipe.network.dataset import VelocityDataset
-from ulmpipe.network.inference import load_weights, save_weights
+from ulmpipe.network.inference import load_weights, output_over_field, save_weights
 from ulmpipe.network.light import RealFront
 from ulmpipe.network.velocity import (
     COLUMNS,
@@ -62,7 +62,9 @@ def _network(*, frozen: bool = False) -> VelocityNetwork:
 
 def test_it_learns_how_fast_and_which_way() -> None:
     network = _network()
-    settings = TrainingSettings(n_epochs=12, batch_size=4, learning_rate=2e-3, precision="float32")
+    settings = TrainingSettings(
+        n_epochs=12, batch_size=4, learning_rate=2e-3, optimizer="muon", precision="float32"
+    )
     # mirrored and backwards too: velocities that did not turn with the maps could not be learnt
     augmentation = Augmentation(rotate_phase=False)
     history = train_velocity(
@@ -142,7 +144,7 @@ def test_the_output_of_the_truth_is_the_true_velocity_and_has_no_loss() -> None:
     assert float(shorten(torch.tensor(100 * SCALE))) == pytest.approx(np.log(200), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["light", "complex"])
+@pytest.mark.parametrize("name", ["light", "wide", "complex"])
 def test_pieces_of_a_field_are_the_whole_field(name: str) -> None:
     network = build_velocity_network(name, seed=2).eval()
     field = np.random.default_rng(1).standard_normal((2, 48, 20, 28)).astype(np.float32)
@@ -150,7 +152,10 @@ def test_pieces_of_a_field_are_the_whole_field(name: str) -> None:
     assert whole.shape == (2, 160, 224)
     assert np.abs(whole).max() > 0
     pieces = infer_velocity(network, field, precision="float32", tile=12)
-    np.testing.assert_allclose(pieces, whole, atol=1e-5 * np.abs(whole).max())
+    # a direction that is nowhere sure, as here, turns by what rounding does
+    np.testing.assert_allclose(pieces, whole, atol=1e-3 * np.abs(whole).max())
+    outputs = (output_over_field(network, field, precision="float32", tile=tile) for tile in (12, None))
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_of_the_tracking_network_are_its_trunk_and_come_back_from_a_file(tmp_path: Path) -> None:
@@ -166,7 +171,9 @@ def test_weights_of_the_tracking_network_are_its_trunk_and_come_back_from_a_file
 
 
 def test_the_paper_s_network_is_refused_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^network.name: 'paper' has no velocities; expected light or"):
+    with pytest.raises(
+        InputError, match=r"^network.name: 'paper' has no velocities; expected light, wide or"
+    ):
         build_velocity_network("paper", seed=0)
 
 

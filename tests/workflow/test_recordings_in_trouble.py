@@ -380,7 +380,7 @@ def test_a_corrupted_block_is_refused_by_name_or_left_out(
 
 def chain(parameters: dict[str, Any], folder: Path, point_spread: Path) -> Path:
     """From the recording to the angiogram, stage after stage."""
-    model = ROOT / "models/light_cortex"
+    model = ROOT / "models/cortex"
     at = {name: folder / f"{name}.zarr" for name in ("samples", "iq", "correlation", "network", "expert")}
     shifts = folder / "shifts.json"
     folder.mkdir()

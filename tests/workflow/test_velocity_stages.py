@@ -215,7 +215,7 @@ class TestRules:
         prepare(tmp_path)
         paper = SMALL | {"network": {"name": "paper", "precision": "float32"}}
         with pytest.raises(
-            SystemExit, match=r"network.name: 'paper' has no velocities; expected light or complex"
+            SystemExit, match=r"network.name: 'paper' has no velocities; expected light, wide or complex"
         ):
             would_run(tmp_path, paper, targets=TARGETS)
 

@@ -41,7 +41,7 @@ weights = f"{results}/model/phase_2.safetensors"
 velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
 if settings.model != "train":
-    shipped = Path(os.path.relpath(workflow.basedir), "models/light_cortex")
+    shipped = Path(os.path.relpath(workflow.basedir), "models/cortex")
     folder = shipped if settings.model == "pretrained" else Path(settings.model)
     try:
         model = read_model(folder)
@@ -186,7 +186,7 @@ def velocities_of(stores):
 def weights_with_velocities(wildcards):
     """Weights to train on from; said before anything is computed if the network has no velocities."""
     if sections["network"]["name"] == "paper":
-        sys.exit("error in the configuration:\nnetwork.name: 'paper' has no velocities; expected light or complex")
+        sys.exit("error in the configuration:\nnetwork.name: 'paper' has no velocities; expected light, wide or complex")
     return weights
 
 

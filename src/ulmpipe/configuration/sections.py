@@ -369,8 +369,8 @@ class Targets(_Section):
 class Network(_Section):
     """Which network, and its arithmetic."""
 
-    name: Literal["light", "complex", "paper"] = Field(
-        description="light for CPUs, the same with a complex first half, or the paper's network"
+    name: Literal["light", "wide", "complex", "paper"] = Field(
+        description="light for CPUs, the same for twice its cost, light with a complex first half, or the paper's network"
     )
     precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
 

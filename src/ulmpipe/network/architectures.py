@@ -9,11 +9,12 @@ from torch import nn
 
 from ulmpipe.errors import InputError
 from ulmpipe.network.complex_valued import complex_light
-from ulmpipe.network.light import Light
+from ulmpipe.network.light import Light, wide
 from ulmpipe.network.paper import DeepSTULM
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "light": Light,
+    "wide": wide,
     "complex": complex_light,
     "paper": DeepSTULM,
 }

@@ -144,7 +144,7 @@ def build_velocity_network(name: str, *, seed: int, frozen: bool = False) -> Vel
     """
     trunk = build_network(name, seed=seed)
     if not isinstance(trunk, Light):
-        raise InputError(f"network.name: '{name}' has no velocities; expected light or complex")
+        raise InputError(f"network.name: '{name}' has no velocities; expected light, wide or complex")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VelocityNetwork(trunk, frozen=frozen)
