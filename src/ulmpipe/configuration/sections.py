@@ -370,7 +370,7 @@ class Network(_Section):
     """Which network, and its arithmetic."""
 
     name: Literal["light", "wide", "complex", "paper"] = Field(
-        description="light for CPUs, the same for twice its cost, light with a complex first half, or the paper's network"
+        description="light for CPUs, the same at twice its cost, light with a complex first half, the paper's network"
     )
     precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
 

@@ -276,6 +276,6 @@ class Light(nn.Module):
 
 
 def wide() -> Light:
-    """`Light` with finer time, one more early block, twice the channels at twice the pixels: for about twice the time."""
+    """`Light` with finer time, one more early block, twice the channels at twice the pixels: twice the time."""
     front = RealFront(n_folded=8, stride=4, n_blocks=2, rectified=True)
     return Light(front, fine_width=64, refine_width=256, rectified=True)
