@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("acquisition")
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--network", default="light")
+    parser.add_argument("--network", default="wide", help="of the weights; default: %(default)s")
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--strides", type=int, nargs="*", default=[16, 8, 4, 2])
     arguments = parser.parse_args()

@@ -381,6 +381,7 @@ def test_a_corrupted_block_is_refused_by_name_or_left_out(
 def chain(parameters: dict[str, Any], folder: Path, point_spread: Path) -> Path:
     """From the recording to the angiogram, stage after stage."""
     model = ROOT / "models/cortex"
+    network = {**parameters["network"], "name": read_json(model / "model.json")["network"]}
     at = {name: folder / f"{name}.zarr" for name in ("samples", "iq", "correlation", "network", "expert")}
     shifts = folder / "shifts.json"
     folder.mkdir()
@@ -390,7 +391,7 @@ def chain(parameters: dict[str, Any], folder: Path, point_spread: Path) -> Path:
     correlate.run(parameters, iq=at["iq"], point_spread=point_spread, correlation=correlation)
     register.run(parameters, images=correlation, shifts=shifts, table=folder / "shifts.csv")
     infer.run(
-        parameters,
+        {**parameters, "network": network},
         correlation=correlation,
         model=model / "weights.safetensors",
         detections=at["network"],
