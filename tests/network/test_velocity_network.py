@@ -11,7 +11,7 @@ import torch
 from ulmpipe.errors import InputError
 from ulmpipe.network import Augmentation, Light, TrainingSettings, build_network
 from ulmpipe.network.dataset import VelocityDataset
-from ulmpipe.network.inference import load_weights, output_over_field, save_weights
+from ulmpipe.network.inference import load_weights, save_weights
 from ulmpipe.network.light import RealFront
 from ulmpipe.network.velocity import (
     COLUMNS,
@@ -56,15 +56,14 @@ def _set(n_blocks: int, *, seed: int, augmentation: Augmentation | None = None) 
 
 def _network(*, frozen: bool = False) -> VelocityNetwork:
     torch.manual_seed(3)
-    trunk = Light(RealFront(n_folded=4, stem_width=16, width=16, n_blocks=1), fine_width=16, refine_width=4)
+    front = RealFront(n_folded=4, stem_width=16, width=16, stride=4)
+    trunk = Light(front, fine_width=16, refine_width=4)
     return VelocityNetwork(trunk, frozen=frozen)
 
 
 def test_it_learns_how_fast_and_which_way() -> None:
     network = _network()
-    settings = TrainingSettings(
-        n_epochs=12, batch_size=4, learning_rate=2e-3, optimizer="muon", precision="float32"
-    )
+    settings = TrainingSettings(n_epochs=12, batch_size=4, learning_rate=2e-3, precision="float32")
     # mirrored and backwards too: velocities that did not turn with the maps could not be learnt
     augmentation = Augmentation(rotate_phase=False)
     history = train_velocity(
@@ -147,15 +146,14 @@ def test_the_output_of_the_truth_is_the_true_velocity_and_has_no_loss() -> None:
 @pytest.mark.parametrize("name", ["light", "wide", "complex"])
 def test_pieces_of_a_field_are_the_whole_field(name: str) -> None:
     network = build_velocity_network(name, seed=2).eval()
+    with torch.no_grad():  # a sure direction: one that is not turns by what rounding does
+        network.velocity.bias[0::3] = 1.0
     field = np.random.default_rng(1).standard_normal((2, 48, 20, 28)).astype(np.float32)
     whole = infer_velocity(network, field, precision="float32")
     assert whole.shape == (2, 160, 224)
     assert np.abs(whole).max() > 0
     pieces = infer_velocity(network, field, precision="float32", tile=12)
-    # a direction that is nowhere sure, as here, turns by what rounding does
-    np.testing.assert_allclose(pieces, whole, atol=1e-3 * np.abs(whole).max())
-    outputs = (output_over_field(network, field, precision="float32", tile=tile) for tile in (12, None))
-    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(pieces, whole, atol=1e-5 * np.abs(whole).max())
 
 
 def test_weights_of_the_tracking_network_are_its_trunk_and_come_back_from_a_file(tmp_path: Path) -> None:
