@@ -12,7 +12,7 @@ from ulmpipe.network.optimizers import Muon, is_matrix, orthogonal
 @pytest.mark.parametrize("shape", [(64, 576), (256, 64), (16, 16), (2, 32)])
 def test_singular_values_are_brought_to_about_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+    values = torch.linalg.svdvals(orthogonal([torch.randn(shape)])[0])
     assert values.min() > 0.6
     assert values.max() < 1.25
 
@@ -20,15 +20,29 @@ def test_singular_values_are_brought_to_about_one(shape: tuple[int, int]) -> Non
 def test_singular_vectors_stay() -> None:
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(8, 20), full_matrices=False)
-    found = orthogonal(left * torch.logspace(-2, 3, 8) @ right)
+    (found,) = orthogonal([left * torch.logspace(-2, 3, 8) @ right])
     turned = left.T @ found @ right.T
     torch.testing.assert_close(turned, torch.diag(turned.diagonal()), atol=1e-4, rtol=0)
 
 
 def test_each_of_several_matrices_is_made_orthogonal_by_itself() -> None:
     torch.manual_seed(0)
-    matrices = torch.randn(3, 24, 40) * torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
-    torch.testing.assert_close(orthogonal(matrices), torch.stack([orthogonal(each) for each in matrices]))
+    shapes, scales = ((24, 40), (24, 90), (40, 24), (6, 40)), (1e-3, 1.0, 1e3, 1.0)
+    matrices = [scale * torch.randn(shape) for shape, scale in zip(shapes, scales, strict=True)]
+    for found, matrix in zip(orthogonal(matrices), matrices, strict=True):
+        torch.testing.assert_close(found, orthogonal([matrix])[0])
+
+
+def test_singular_values_follow_the_quintic() -> None:
+    """The published iteration of each singular value by itself, from large ones to those of rounding errors."""
+    torch.manual_seed(0)
+    left, _, right = torch.linalg.svd(torch.randn(32, 90), full_matrices=False)
+    values = torch.logspace(0, -6, 32, dtype=torch.float64)
+    (found,) = orthogonal([left * values.float() @ right])
+    expected = values / values.norm()
+    for _ in range(5):
+        expected = 3.4445 * expected - 4.7750 * expected**3 + 2.0315 * expected**5
+    torch.testing.assert_close((left.T @ found @ right.T).diagonal().double(), expected, atol=1e-5, rtol=0)
 
 
 def test_steps_of_a_matrix_are_those_of_torch() -> None:

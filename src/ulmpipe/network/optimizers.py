@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of the iteration that drives singular values to one, after Jordan
-ITERATIONS = 5
+# iterations before and after the products XXᵀ are made anew: in each their rounding errors grow tenfold
+RUNS = (3, 2)
 ADAM_LIKE = 0.2  # root-mean-square size of a step over the rate, as Adam's
 
 
@@ -53,14 +55,12 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            alike: dict[torch.Size | None, list[Tensor]] = defaultdict(list)
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    alike[weight.flatten(1).shape if is_matrix(weight) else None].append(weight)
-            vectors = alike.pop(None, [])
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            matrices = [weight for weight in weights if is_matrix(weight)]
+            vectors = [weight for weight in weights if not is_matrix(weight)]
             if vectors:
                 self._step_of_vectors(vectors, group["lr"], group["weight_decay"])
-            for matrices in alike.values():
+            if matrices:
                 self._step_of_matrices(matrices, group["lr"], group["weight_decay"])
         return loss
 
@@ -93,18 +93,18 @@ class Muon(torch.optim.Optimizer):
         )
 
     def _step_of_matrices(self, weights: list[Tensor], learning_rate: float, weight_decay: float) -> None:
-        """Muon's step of matrices of one shape."""
+        """Muon's step of all matrices."""
         gradients = _gradients_of(weights)
         momenta = [self.state[weight].setdefault("momentum", torch.zeros_like(weight)) for weight in weights]
         torch._foreach_mul_(momenta, self.momentum)
         torch._foreach_add_(momenta, gradients)
         ahead = torch._foreach_add(gradients, momenta, alpha=self.momentum)  # Nesterov's
-        steps = orthogonal(torch.stack([matrix.flatten(1) for matrix in ahead]))
-        size = learning_rate * ADAM_LIKE * max(steps.shape[1:]) ** 0.5
+        steps = orthogonal([matrix.flatten(1) for matrix in ahead])
+        torch._foreach_mul_(steps, [learning_rate * ADAM_LIKE * max(step.shape) ** 0.5 for step in steps])
         if weight_decay > 0:
             torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
         torch._foreach_sub_(
-            weights, [step.view_as(weight) for step, weight in zip(steps, weights, strict=True)], alpha=size
+            weights, [step.view_as(weight) for step, weight in zip(steps, weights, strict=True)]
         )
 
 
@@ -117,22 +117,46 @@ def is_matrix(weight: Tensor) -> bool:
     return weight.ndim > 1 and weight.shape[0] > 1 and weight[0].numel() > 1
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Matrices (…, rows, columns), their singular values brought to between about 0.7 and 1.2 by a quintic iteration.
+def orthogonal(matrices: list[Tensor]) -> list[Tensor]:
+    """Matrices (rows, columns), their singular values brought to between about 0.7 and 1.2 by a quintic iteration.
 
-    Those below two thousandths of a matrix's Frobenius norm stay smaller.
+    Those below two thousandths of a matrix's Frobenius norm stay smaller. The iteration X ← (a + b·XXᵀ + c·(XXᵀ)²)·X
+    never looks at the longer side: it is done on XXᵀ, of all matrices of as many rows at once, and X is multiplied
+    by the product of its factors.
     """
-    wide = matrix.reshape(-1, *matrix.shape[-2:])
-    tall = wide.shape[1] > wide.shape[2]
-    if tall:
-        wide = wide.mT
-    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)
+    norms = [norm.clamp(min=1e-7) for norm in torch._foreach_norm(matrices)]
+    wide = [
+        (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT) / norm
+        for matrix, norm in zip(matrices, norms, strict=True)
+    ]
+    alike: dict[int, list[int]] = defaultdict(list)
+    for place, matrix in enumerate(wide):
+        alike[len(matrix)].append(place)
+    for n_iterations, places in product(RUNS, alike.values()):
+        factors = _factors(torch.stack([wide[place] @ wide[place].mT for place in places]), n_iterations)
+        for place, factor in zip(places, factors, strict=True):
+            wide[place] = factor @ wide[place]
+    return [
+        found if found.shape == matrix.shape else found.mT
+        for found, matrix in zip(wide, matrices, strict=True)
+    ]
+
+
+def _factors(gram: Tensor, n_iterations: int) -> Tensor:
+    """What so many iterations multiply matrices X with, all together, from XXᵀ (n, rows, rows)."""
+    together = factor = _factor(gram)
+    for _ in range(n_iterations - 1):
+        gram = factor @ gram @ factor  # they commute
+        factor = _factor(gram)
+        together = factor @ together
+    return together
+
+
+def _factor(gram: Tensor) -> Tensor:
     a, b, c = QUINTIC
-    for _ in range(ITERATIONS):
-        gram = wide @ wide.mT
-        twice = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        wide = torch.baddbmm(wide, twice, wide, beta=a)
-    return (wide.mT if tall else wide).reshape(matrix.shape)
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 def adam(
