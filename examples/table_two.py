@@ -6,7 +6,7 @@ concentration, cuts of the same bubbles; the reference holds all of 1000 blocks 
 20/mm³. Thresholds of network and expert are chosen on the validation volumes together: in how many blocks a pixel must
 be how bright (`times`, `threshold`) or how bright its brightest blocks must be on average (`mean`), and for the expert
 over how many pixels a detection is spread and by how many it is raised. Work that is done is not done again: shards of
-blocks are kept in FOLDER.
+blocks are kept in FOLDER, under a name that says what they were made by.
 """
 
 from __future__ import annotations
@@ -56,21 +56,31 @@ def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
     return highest.view(np.float16)
 
 
+def place_of_shard(
+    settings: dict[str, Any], files: dict[str, Path], folder: Path, part: tuple[float, int, int]
+) -> tuple[Path, dict[str, Any]]:
+    """File of some blocks of one concentration, named after all that they are made by; the parameters of its stage."""
+    from ulmpipe.io.stores import identity_of, provenance
+
+    concentration, first, n_blocks = part
+    training_set = settings["training_set"] | {"concentrations_per_mm3": [concentration]}
+    parameters = settings | {"training_set": training_set, "first_block": first, "n_blocks": n_blocks}
+    made = identity_of(provenance("table_two", parameters, *files.values()))
+    return folder / f"{concentration:g}_{first:04d}_{made}.npz", parameters
+
+
 def shard_of_blocks(
     settings: dict[str, Any], files: dict[str, Path], folder: Path, part: tuple[float, int, int]
 ) -> Path:
     """Simulate some blocks of one concentration and keep what both methods and the truth say of them together."""
-    from ulmpipe.io.stores import bytes_identity, complete_or_absent, open_store, read_block
+    from ulmpipe.io.stores import complete_or_absent, open_store, read_block
     from ulmpipe.stages import training_blocks
     from ulmpipe.stages._detections import expert_map, network_maps, operated
 
-    concentration, first, n_blocks = part
-    path = folder / f"{concentration:g}_{first:04d}_{bytes_identity(files['weights'])}.npz"
+    path, parameters = place_of_shard(settings, files, folder, part)
     if path.exists():
         return path
     upsampling = settings["targets"]["upsampling"]
-    training_set = settings["training_set"] | {"concentrations_per_mm3": [concentration]}
-    parameters = settings | {"training_set": training_set, "first_block": first, "n_blocks": n_blocks}
     blocks = folder / f"{path.stem}.zarr"
     training_blocks.run(
         parameters, trajectories=files["trajectories"], point_spread=files["point_spread"], blocks=blocks
@@ -95,6 +105,7 @@ def of_volume(
     settings: dict[str, Any], name: str, arguments: argparse.Namespace
 ) -> dict[float, dict[str, Any]]:
     """Make all blocks of a volume; by concentration what each variant and the truth say, and the reference."""
+    from ulmpipe.io.stores import identity_of, provenance
     from ulmpipe.stages import point_spread, trajectories, vessel_graph
 
     folder = arguments.output / name
@@ -118,9 +129,10 @@ def of_volume(
         "depth_offset": 0.0,
         "echo_spread_db": 0.0,
     }
+    made = identity_of(provenance("table_two", common))
     files = {
-        "trajectories": folder / "trajectories.zarr",
-        "point_spread": folder / "point_spread.zarr",
+        "trajectories": folder / f"trajectories_{made}.zarr",
+        "point_spread": folder / f"point_spread_{made}.zarr",
         "weights": arguments.model / "weights.safetensors",
     }
     graph = folder / "graph.h5"
@@ -130,10 +142,12 @@ def of_volume(
     if not files["point_spread"].exists():
         point_spread.run(common, point_spread=files["point_spread"])
     parts = [
-        (concentration, first, min(arguments.shard, n_blocks - first))
+        (concentration, first, min(arguments.shard, end - first))
         for concentration in sorted({*arguments.concentrations, HIGHEST}, reverse=True)
-        for n_blocks in [n_reference if concentration == HIGHEST else arguments.blocks]
-        for first in range(0, n_blocks, arguments.shard)
+        for start, end in [(0, arguments.blocks), (arguments.blocks, n_reference)][
+            : 1 + (concentration == HIGHEST)
+        ]
+        for first in range(start, end, arguments.shard)
     ]
     # a process that has used a GPU cannot be forked
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:

@@ -50,12 +50,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--strides", type=int, nargs="*", default=[16, 8, 4, 2])
     arguments = parser.parse_args()
-    results, name, n_blocks = arguments.results, arguments.acquisition, arguments.blocks
+    results, name = arguments.results, arguments.acquisition
 
     torch.set_num_threads(1)
     network = build_network(arguments.network, seed=0)
     load_weights(network, arguments.model)
     maps = open_store(results / "correlation" / f"{name}.zarr", "correlation")["correlation"]
+    n_blocks = min(arguments.blocks, maps.shape[0])
     truth = open_store(results / "ground_truth" / f"{name}.zarr", "tracks")
     shifts = np.array(read_json(results / "registration" / f"{name}.json")["shifts_pixels"])[:n_blocks]
     classes = {each: np.asarray(truth[each][:n_blocks]) for each in ("tracks", *CLASSES)}

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 
 import host_cuda
+
+
+@pytest.fixture(autouse=True)
+def _processor_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests without the mark `gpu` tell what a processor does, on a machine with a GPU too."""
+    if request.node.get_closest_marker("gpu") is None:
+        # for programs that they start, and for a torch that is imported later
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        if "torch" in sys.modules:
+            monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
 @pytest.fixture

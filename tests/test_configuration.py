@@ -163,6 +163,25 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
             "mine.yaml: training_set.window: 64 pixels (1.6 mm) are wider than the volume (1 mm)",
         ),
         (
+            "training_set: {validation_concentrations_per_mm3: [1.0, 2.0, 5.0, 10.0, 20.0]}",
+            "mine.yaml: training_set.validation_concentrations_per_mm3 [1.0, 2.0, 5.0, 10.0, 20.0]: the 40 validation "
+            "blocks of a volume have 4 rotations of 10; expected one for each concentration at least",
+        ),
+        (
+            "inference: {mode: sliding_window, stride: 25}",
+            "mine.yaml: inference.stride: 25 pixels; expected at most 24, since windows of 32 less inference.crop on "
+            "both sides leave gaps otherwise",
+        ),
+        (
+            "{inference: {mode: sliding_window}, training_set: {window: 16}, evaluation: {border: 8}}",
+            "mine.yaml: training_set.window: 16 pixels; expected at least 32, those of the sliding windows that "
+            "inference.mode asks for",
+        ),
+        (
+            "{inference: {crop: 140}, training_set: {window: 40}}",
+            "mine.yaml: inference.crop: 140 fine pixels on both sides leave nothing of a window of 32 pixels",
+        ),
+        (
             "tissue: {motion_amplitude: 50.0e-6}",
             "mine.yaml: tissue.motion_amplitude: 5e-05 m needs tissue.n_states of at least 17, not 6",
         ),

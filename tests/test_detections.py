@@ -7,7 +7,7 @@ import pytest
 
 from ulmpipe.io.stores import write_json
 from ulmpipe.network import build_network, save_weights
-from ulmpipe.stages._detections import network_maps, operating_points_of
+from ulmpipe.stages._detections import blocks_at_once, network_maps, operating_points_of
 
 
 @pytest.fixture
@@ -34,6 +34,25 @@ def test_a_mirrored_field_has_the_mirrored_answer_when_both_are_averaged(model):
     assert np.abs(once[0] - once_mirrored[0][:, ::-1]).max() > 1e-4
     for one, a, b in zip(averaged, once, once_mirrored, strict=True):
         np.testing.assert_allclose(one, (a + b[:, ::-1]) / 2, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_mb", "tile", "at_once"),
+    [
+        ("light", None, 128, 16),
+        ("light", 30_000, 128, 16),
+        ("light", 4000, 128, 2),
+        ("light", 4000, None, 1),
+        ("light", 1, 128, 1),
+        ("paper", 30_000, 128, 2),
+    ],
+)
+def test_no_more_blocks_are_in_memory_than_fit(name, memory_mb, tile, at_once):
+    """Of 512 x 400 pixels and 512 frames each: 0.4 GB, 0.2 of answers, and 0.7 (paper: 9.8) for a tile."""
+    network = build_network(name, seed=0)
+    maps = np.broadcast_to(np.float16(0), (3, 2, 512, 400, 512))
+    settings = {"inference": {"tile": tile}, "targets": {"upsampling": 8}}
+    assert blocks_at_once(network, settings, maps, threads=16, memory_mb=memory_mb) == at_once
 
 
 @pytest.mark.parametrize(("concentration", "threshold"), [(1.0, 0.4), (9.0, 0.4), (11.0, 0.6), (40.0, 0.6)])

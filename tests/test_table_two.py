@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ulmpipe.evaluation.scores import precision_recall_dice
-from ulmpipe.io.stores import bytes_identity
 
 path = Path(__file__).parents[1] / "examples/table_two.py"
 specification = importlib.util.spec_from_file_location("table_two", path)
@@ -83,13 +82,18 @@ def test_a_precision_that_no_point_reaches_gives_no_row():
     assert least == {0.0}
 
 
-def test_a_shard_that_is_there_is_another_model_s_unless_the_weights_are_the_same(tmp_path):
+def test_a_shard_that_is_there_is_another_s_unless_all_that_it_was_made_by_is_the_same(tmp_path):
     weights = {name: tmp_path / name for name in ("kept", "other")}
     for name, path in weights.items():
         path.write_bytes(name.encode())
-    shard = tmp_path / f"20_0000_{bytes_identity(weights['kept'])}.npz"
-    shard.touch()
-    part = (20.0, 0, 1)
-    assert table_two.shard_of_blocks({}, {"weights": weights["kept"]}, tmp_path, part) == shard
-    with pytest.raises(KeyError):  # begins to make one, for which these settings say nothing
-        table_two.shard_of_blocks({}, {"weights": weights["other"]}, tmp_path, part)
+    settings = {"targets": {"upsampling": 8}, "training_set": {}, "seed": 1}
+
+    def shard(settings=settings, name="kept", part=(20.0, 0, 4)):
+        return table_two.shard_of_blocks(settings, {"weights": weights[name]}, tmp_path, part)
+
+    place, *_ = table_two.place_of_shard(settings, {"weights": weights["kept"]}, tmp_path, (20.0, 0, 4))
+    place.touch()
+    assert shard() == place
+    for other in ({"name": "other"}, {"part": (20.0, 0, 8)}, {"settings": settings | {"seed": 2}}):
+        with pytest.raises(KeyError):  # begins to make one, for which these settings say nothing
+            shard(**other)

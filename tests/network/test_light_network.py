@@ -101,9 +101,13 @@ def test_every_window_knows_the_whole_block(make: Callable[[], Light]) -> None:
 
 @ALL
 def test_every_parameter_receives_a_gradient(make: Callable[[], Light]) -> None:
-    network = make()
+    network = awake(make()).train()
     network(torch.randn(2, 2, 128, 8, 8)).square().mean().backward()
-    dead = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    dead = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
     assert dead == []
 
 

@@ -61,6 +61,17 @@ def _network(*, frozen: bool = False) -> VelocityNetwork:
     return VelocityNetwork(trunk, frozen=frozen)
 
 
+def _sure(network: VelocityNetwork) -> VelocityNetwork:
+    """With residual blocks that look around, and a sure direction: one that is not turns by what rounding does."""
+    torch.manual_seed(4)
+    with torch.no_grad():
+        network.velocity.bias[0::3] = 1.0
+        for name, weight in network.named_parameters():
+            if ".time." in name:
+                torch.nn.init.normal_(weight, std=0.05)
+    return network.eval()
+
+
 def test_it_learns_how_fast_and_which_way() -> None:
     network = _network()
     settings = TrainingSettings(n_epochs=12, batch_size=4, learning_rate=2e-3, precision="float32")
@@ -145,15 +156,40 @@ def test_the_output_of_the_truth_is_the_true_velocity_and_has_no_loss() -> None:
 
 @pytest.mark.parametrize("name", ["light", "wide", "complex"])
 def test_pieces_of_a_field_are_the_whole_field(name: str) -> None:
-    network = build_velocity_network(name, seed=2).eval()
-    with torch.no_grad():  # a sure direction: one that is not turns by what rounding does
-        network.velocity.bias[0::3] = 1.0
+    network = _sure(build_velocity_network(name, seed=2))
     field = np.random.default_rng(1).standard_normal((2, 48, 20, 28)).astype(np.float32)
     whole = infer_velocity(network, field, precision="float32")
     assert whole.shape == (2, 160, 224)
     assert np.abs(whole).max() > 0
     pieces = infer_velocity(network, field, precision="float32", tile=12)
     np.testing.assert_allclose(pieces, whole, atol=1e-5 * np.abs(whole).max())
+
+
+def test_answers_to_a_mirror_image_are_averaged_by_speed_and_direction_apart() -> None:
+    network = _sure(build_velocity_network("light", seed=2))
+    with torch.no_grad():  # it always says: to the right, which the mirror image turns to the left
+        network.velocity.bias[1::3] = 1.0
+        network.velocity.bias[0::3] = 0.1
+    field = np.random.default_rng(1).standard_normal((2, 32, 8, 12)).astype(np.float32)
+    found = infer_velocity(network, field, precision="float32", mirrored=True)
+    mirrored = infer_velocity(network, field[..., ::-1], precision="float32", mirrored=True)
+    scale = np.abs(found).max()
+    np.testing.assert_allclose(mirrored[0, :, ::-1], found[0], atol=1e-5 * scale)
+    np.testing.assert_allclose(mirrored[1, :, ::-1], -found[1], atol=1e-5 * scale)
+    alone = [infer_velocity(network, each, precision="float32") for each in (field, field[..., ::-1])]
+    speeds = np.hypot(*alone[0]), np.hypot(*alone[1])[:, ::-1]
+    assert (np.hypot(*found) > np.minimum(*speeds) * (1 - 1e-4)).all()
+    # the mean of the velocities themselves is slow
+    of_velocities = (alone[0] + alone[1][..., ::-1] * np.array([1, -1])[:, None, None]) / 2
+    assert (np.hypot(*of_velocities) < 0.5 * np.minimum(*speeds)).all()
+
+
+def test_validation_blocks_in_which_nothing_moves_are_refused_before_the_training() -> None:
+    maps, tracks, velocity = _moving(4, seed=1)
+    still = VelocityDataset([maps], [tracks], [0 * velocity])
+    settings = TrainingSettings(n_epochs=1, batch_size=4, precision="float32")
+    with pytest.raises(InputError, match="velocity: no bubble of the validation blocks moves"):
+        train_velocity(_network(), _set(4, seed=2), still, settings=settings)
 
 
 def test_weights_of_the_tracking_network_are_its_trunk_and_come_back_from_a_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from dry_runs import ROOT, prepare, pretend, would_run
 from small_run import SMALL, run_stages, stage_arguments
 
-from ulmpipe.io.stores import alone, open_store
+from ulmpipe.io.stores import alone, check_nobody_writes, open_store
 
 # ends the process, without a word, when the first block is written
 KILLED_IN_A_BLOCK = """
@@ -28,11 +28,17 @@ def first_only(items, *arguments, **options):
 module.progress = first_only
 """
 KILLED_AFTER_AN_EPOCH = """
-import os, signal
+import os, signal, sys
+from ulmpipe.errors import InputError
+from ulmpipe.io.stores import check_nobody_writes
 from ulmpipe.network import checkpoint
 save = checkpoint.TrainingState.save
 def save_and_end(*arguments):
     save(*arguments)
+    try:
+        check_nobody_writes("results")
+    except InputError as error:
+        print(error, file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.TrainingState.save = save_and_end
 """
@@ -82,6 +88,8 @@ def test_a_training_that_was_killed_goes_on_with_the_next_epoch_and_ends_the_sam
     killed = run_stages(folder, [train], before=KILLED_AFTER_AN_EPOCH)
     assert killed.returncode == -signal.SIGKILL
     assert names(model) == set()
+    assert " is writing it, perhaps of a run that was stopped" in killed.stderr  # a next run would not begin
+    check_nobody_writes(folder / "results")  # now it does
     resumed = run_stages(folder, [train])
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch 1" in resumed.stderr

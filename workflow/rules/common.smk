@@ -47,7 +47,7 @@ if settings.model != "train":
         model = read_model(folder)
     except InputError as error:
         sys.exit(f"error in the configuration:\n{error}")
-    sections["network"]["name"] = model["network"]
+    sections["network"]["name"] = config["network"]["name"] = model["network"]  # rules and report
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
     if (folder / VELOCITY_WEIGHTS).is_file():
         velocity_weights = str(folder / VELOCITY_WEIGHTS)

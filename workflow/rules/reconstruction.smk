@@ -111,7 +111,7 @@ rule infer:
         mem_mb=4000,
         runtime=240,
     shell:
-        "python -m ulmpipe infer --parameters {params.parameters:q} --threads {threads}"
+        "python -m ulmpipe infer --parameters {params.parameters:q} --threads {threads} --memory-mb {resources.mem_mb}"
         " --correlation {input.correlation} --model {input.model} --detections {output.detections} 2>&1 | tee -i {log}"
 
 

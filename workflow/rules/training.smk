@@ -76,7 +76,7 @@ rule operating_points:
         mem_mb=3000,
         runtime=60,
     shell:
-        "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads}"
+        "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads} --memory-mb {resources.mem_mb}"
         " --validation {input.validation} --model {input.model} --operating-points {output.operating_points}"
         " --picture {output.picture} --block-picture {output.block_picture} 2>&1 | tee -i {log}"
 

@@ -106,7 +106,7 @@ rule infer_velocity:
         mem_mb=4000,
         runtime=240,
     shell:
-        "python -m ulmpipe infer_velocity --parameters {params.parameters:q} --threads {threads}"
+        "python -m ulmpipe infer_velocity --parameters {params.parameters:q} --threads {threads} --memory-mb {resources.mem_mb}"
         " --correlation {input.correlation} --model {input.model} --velocities {output.velocities} 2>&1 | tee -i {log}"
 
 

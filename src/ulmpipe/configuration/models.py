@@ -12,7 +12,7 @@ from ulmpipe.io.stores import read_json, without_infinity
 WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_points.json", "model.json"
 VELOCITY_WEIGHTS = "velocity.safetensors"  # a model may have them or not
 # sections of the configuration that decide what correlation maps look like
-MADE_FOR = ("probe", "sequence", "beamforming", "correlation", "clutter_filter")
+MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutter_filter")
 
 
 def read_model(folder: Path) -> dict[str, Any]:

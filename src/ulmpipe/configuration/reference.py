@@ -30,9 +30,11 @@ kind or out of range ends with one line that names file, field and value, before
 
 
 def _table(default: Mapping[str, Any]) -> str:
+    escaped_bar = r"\|"  # else it ends a cell
     lines = [_HEAD, "| key | default | meaning |", "|---|---|---|"]
     lines += [
-        f"| `{key}` | {value} | {meaning} |" for key, value, meaning in _rows(Configuration, default, "")
+        f"| `{key}` | {value} | {meaning.replace('|', escaped_bar)} |"
+        for key, value, meaning in _rows(Configuration, default, "")
     ]
     return "\n".join(lines) + "\n"
 

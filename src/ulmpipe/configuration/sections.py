@@ -8,7 +8,7 @@ step.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import inf, pi
+from math import ceil, inf, pi
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+SLIDING_WINDOW = 32  # pixels, as `ulmpipe.network.infer_sliding` has it
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -355,6 +356,18 @@ class TrainingSet(_Section):
         description="largest random change of the bubbles' echoes in a training block over noise and tissue, dB"
     )
 
+    @model_validator(mode="after")
+    def _all_concentrations_occur(self) -> Self:
+        n_rotations = ceil(self.validation_blocks_per_volume / self.validation_blocks_per_rotation)
+        wanted = self.validation_concentrations_per_mm3
+        if n_rotations < len(wanted):
+            raise ValueError(
+                f"validation_concentrations_per_mm3 {wanted}: the {self.validation_blocks_per_volume} validation "
+                f"blocks of a volume have {n_rotations} rotations of {self.validation_blocks_per_rotation}; expected "
+                "one for each concentration at least"
+            )
+        return self
+
 
 class Targets(_Section):
     """What the network learns and what everything is measured against."""
@@ -370,7 +383,8 @@ class Network(_Section):
     """Which network, and its arithmetic."""
 
     name: Literal["light", "wide", "complex", "paper"] = Field(
-        description="light for CPUs, the same at twice its cost, light with a complex first half, the paper's network"
+        description="light: ours, for CPUs; wide: larger, at twice its cost, that of the model that comes with the "
+        "package; complex: light with a complex first half; paper: the paper's"
     )
     precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
 
@@ -796,14 +810,33 @@ class Configuration(_Section):
                     f"measures.{field}: {min(sides):g} m wide, expected at least {LEAST_SIDE} fine pixels "
                     f"({LEAST_SIDE * fine:g} m) for the Fourier ring correlation"
                 )
-        for field, removed in (
-            ("evaluation.border", self.evaluation.border),
-            ("inference.crop", self.inference.crop),
+        for field, removed, size in (
+            ("evaluation.border", self.evaluation.border, window),
+            ("inference.crop", self.inference.crop, SLIDING_WINDOW),
         ):
-            if 2 * removed >= window * self.targets.upsampling:
+            if 2 * removed >= size * self.targets.upsampling:
                 raise ValueError(
-                    f"{field}: {removed} fine pixels on both sides leave nothing of a window of {window} pixels"
+                    f"{field}: {removed} fine pixels on both sides leave nothing of a window of {size} pixels"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _windows_cover_the_field(self) -> Self:
+        inference, window = self.inference, self.training_set.window
+        if inference.mode != "sliding_window":
+            return self
+        if window < SLIDING_WINDOW:
+            raise ValueError(
+                f"training_set.window: {window} pixels; expected at least {SLIDING_WINDOW}, those of the sliding "
+                "windows that inference.mode asks for"
+            )
+        upsampling = self.targets.upsampling
+        widest = (SLIDING_WINDOW * upsampling - 2 * inference.crop) // upsampling
+        if inference.stride > widest:
+            raise ValueError(
+                f"inference.stride: {inference.stride} pixels; expected at most {widest}, since windows of "
+                f"{SLIDING_WINDOW} less inference.crop on both sides leave gaps otherwise"
+            )
         return self
 
     @model_validator(mode="after")

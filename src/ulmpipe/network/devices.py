@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ulmpipe.errors import InputError
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
 def devices_of(precision: str) -> Fabric:
-    """Lightning's handle of the device, or of all those that torchrun has started a process for."""
+    """Lightning's handle of the device, or of all those that torchrun has started a process for.
+
+    Raises
+    ------
+    InputError
+        If more processes are to train than there are GPUs.
+
+    """
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
@@ -24,6 +33,10 @@ def devices_of(precision: str) -> Fabric:
         alone = LightningEnvironment()
         return Fabric(accelerator=accelerator, devices=1, precision=mixed, plugins=alone)
     here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    if accelerator == "cuda" and here > torch.cuda.device_count():
+        raise InputError(
+            f"training.processes: {here}; expected at most one for each of the {torch.cuda.device_count()} GPUs"
+        )
     fabric = Fabric(
         accelerator=accelerator,
         strategy="ddp",

@@ -33,8 +33,8 @@ def infer_field(
     network : nn.Module
         Trained network.
     correlation : ndarray
-        (2, T, Z, X), real and imaginary part, of any T, Z and X: a number of frames that is no multiple of 16
-        is continued by the mirror image in time, the field by zeros.
+        (2, T, Z, X) of any kind of float, real and imaginary part, of any T, Z and X: a number of frames that is no
+        multiple of 16 is continued by the mirror image in time, the field by zeros.
     precision : str
         "bfloat16" or "float32".
     tile : int, optional
@@ -60,12 +60,10 @@ def output_over_field(
     network: nn.Module, correlation: NDArray[np.floating], *, precision: str, tile: int | None
 ) -> Tensor:
     """What a network says of every fine pixel, (channel, 8Z, 8X) float32; see `infer_field`."""
-    field, height, width = _prepare(correlation)
-    if tile is None or max(height, width) <= tile:
-        output = _output(network, field[None], precision)[0]
-    else:
-        output = _tiled_output(network, field, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))
-    return output[:, : UPSAMPLING * height, : UPSAMPLING * width].cpu()
+    _check_shape(correlation)
+    if tile is None or max(correlation.shape[2:]) <= tile:
+        return _output_of_piece(network, correlation, precision)
+    return _tiled_output(network, correlation, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))
 
 
 def infer_sliding(
@@ -99,12 +97,26 @@ def infer_sliding(
     ndarray
         (8Z, 8X) float32 between 0 and 1.
 
+    Raises
+    ------
+    InputError
+        If the shape is not (2, T, Z, X), the field is smaller than a window, or what is kept of windows leaves gaps
+        between them.
+
     """
-    field, height, width = _prepare(correlation)
+    _check_shape(correlation)
+    height, width = correlation.shape[2:]
+    field = _prepare(correlation)
     if not 0 <= 2 * crop < UPSAMPLING * window or window % _PIXELS or stride < 1:
         raise InputError(
             f"sliding window: window {window}, stride {stride}, crop {crop}; "
             f"expected a multiple of {_PIXELS} pixels, at least 1, and a crop that leaves something"
+        )
+    widest = (UPSAMPLING * window - 2 * crop) // UPSAMPLING
+    if stride > widest:
+        raise InputError(
+            f"sliding window: stride {stride}; expected at most {widest} pixels, since windows of {window} less {crop} "
+            "fine pixels on both sides leave gaps otherwise"
         )
     rows, columns = (_window_starts(size, window, stride) for size in field.shape[-2:])
     highest = np.zeros((UPSAMPLING * field.shape[-2], UPSAMPLING * field.shape[-1]), dtype=np.float32)
@@ -154,21 +166,27 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, object]:
         raise InputError(f"{path}: not a readable file of weights ({error}); expected safetensors") from error
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if {name: tuple(tensor.shape) for name, tensor in weights.items()} != expected:
-        raise InputError(f"{path}: weights of another network; expected those of {type(network).__name__}")
+        raise InputError(
+            f"{path}: weights of another network; expected those of the one that is named (network.name)"
+        )
     network.load_state_dict(weights)
     return metadata
 
 
-def _prepare(correlation: NDArray[np.floating]) -> tuple[Tensor, int, int]:
-    """The field as a tensor, T continued to a multiple of 16, Z and X of 4; with its own height and width."""
+def _check_shape(correlation: NDArray[np.floating]) -> None:
     if correlation.ndim != 4 or correlation.shape[0] != 2 or 0 in correlation.shape:
         raise InputError(f"correlation: shape {correlation.shape}; expected (2, T, Z, X)")
+
+
+def _prepare(correlation: NDArray[np.floating]) -> Tensor:
+    """A field as a float32 tensor, T continued to a multiple of 16, Z and X of 4."""
     n_frames, height, width = correlation.shape[1:]
     index = np.arange(-(-n_frames // _FRAMES) * _FRAMES) % (2 * n_frames)
     if len(index) > n_frames:
         correlation = correlation[:, np.minimum(index, 2 * n_frames - 1 - index)]
-    field = torch.from_numpy(np.ascontiguousarray(correlation)).float()
-    return functional.pad(field, (0, -width % _PIXELS, 0, -height % _PIXELS)), height, width
+    field = torch.from_numpy(np.ascontiguousarray(correlation, dtype=np.float32))
+    beyond = (0, -width % _PIXELS, 0, -height % _PIXELS)
+    return functional.pad(field, beyond) if any(beyond) else field
 
 
 @torch.inference_mode()
@@ -183,7 +201,14 @@ def _output(network: nn.Module, fields: Tensor, precision: str) -> Tensor:
     return output.float()
 
 
-def _tiled_output(network: nn.Module, field: Tensor, precision: str, tile: int) -> Tensor:
+def _output_of_piece(network: nn.Module, piece: NDArray[np.floating], precision: str) -> Tensor:
+    """(channel, 8Z, 8X) float32, of (2, T, Z, X)."""
+    height, width = piece.shape[2:]
+    output = _output(network, _prepare(piece)[None], precision)[0]
+    return output[:, : UPSAMPLING * height, : UPSAMPLING * width].cpu()
+
+
+def _tiled_output(network: nn.Module, correlation: NDArray[np.floating], precision: str, tile: int) -> Tensor:
     """Output of a field piece by piece; each piece with the network's reach around it, as far as the field
     goes.
     """
@@ -192,14 +217,15 @@ def _tiled_output(network: nn.Module, field: Tensor, precision: str, tile: int) 
         raise InputError(
             f"{type(network).__name__} has no halo; expected the reach of the network in pixels to cut tiles"
         )
-    height, width = field.shape[-2:]
+    height, width = correlation.shape[2:]
     output = torch.empty(0)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             bottom, right = min(top + tile, height), min(left + tile, width)
             row, column = max(0, top - halo), max(0, left - halo)
-            surrounded = field[None, ..., row : bottom + halo, column : right + halo]
-            piece = _output(network, surrounded, precision)[0]
+            piece = _output_of_piece(
+                network, correlation[..., row : bottom + halo, column : right + halo], precision
+            )
             if not output.numel():
                 output = torch.empty(len(piece), UPSAMPLING * height, UPSAMPLING * width)
             rows = slice(UPSAMPLING * (top - row), UPSAMPLING * (bottom - row))

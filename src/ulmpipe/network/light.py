@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CELL = 4  # fine pixels on a side of a pixel of twice the input's
+CELL = 4  # fine pixels on a side of half a pixel
 CELLS = CELL * CELL
 
 
@@ -194,9 +194,9 @@ class Light(nn.Module):
     n_blocks : int
         Residual blocks on the joined windows: they see the whole of a block of 512 frames, and cost little.
     fine_width : int
-        Channels at twice the pixels.
+        Channels where pixels are half of the input's.
     refine_width : int
-        Channels between the two convolutions that refine the joined tracks, at twice the pixels too.
+        Channels between the two convolutions that refine the joined tracks, at half pixels too.
     rectified : bool
         Whether these blocks end with a ReLU.
 
@@ -276,6 +276,6 @@ class Light(nn.Module):
 
 
 def wide() -> Light:
-    """`Light` with finer time, one more early block, twice the channels at twice the pixels: twice the time."""
+    """`Light` with finer time, one more early block, twice the channels at half pixels: twice the time."""
     front = RealFront(n_folded=8, stride=4, n_blocks=2, rectified=True)
     return Light(front, fine_width=64, refine_width=256, rectified=True)

@@ -108,7 +108,8 @@ def train(
 
     Notes
     -----
-    On one device, with one number of threads, a resumed training ends with the same numbers as an uninterrupted one.
+    On a processor, with one number of threads, a resumed training ends with the same numbers as an uninterrupted one;
+    kernels of a GPU may add in another order from run to run.
     Several processes see the batches that one would, and every loss is that of a whole batch. They add gradients in
     another order: their numbers are those of one to rounding, but for networks with batch normalisation, which works
     on each process's own share of a batch.
@@ -149,6 +150,7 @@ def train(
             bar.update()
         check_finite(float(losses[-1]), description, state.epoch, learning_rate)
         found = validate(network, validation_set, settings=settings, fabric=fabric)
+        check_finite(found.loss, description, state.epoch, learning_rate)
         means = (sum(map(float, losses)) / steps_per_epoch, found.loss, found.dice)
         row = (state.epoch + 1, learning_rate, *means, time.perf_counter() - start)
         state.end_epoch(dict(zip(COLUMNS, row, strict=True)))
@@ -309,7 +311,7 @@ def _say_how_it_went(history: list[Row], found: Validation, *, enough: bool, des
 def _check_precision(network: nn.Module, precision: str, fabric: Fabric) -> None:
     if precision == "bfloat16" and fabric.device.type == "cpu" and has_3d_convolutions(network):
         raise InputError(
-            f"training.precision: bfloat16 for {type(network).__name__} on a processor; expected float32: "
+            f"network.precision: bfloat16 for {type(network).__name__} on a processor; expected float32: "
             "oneDNN's bfloat16 gradient of 3-D convolutions writes outside its memory (torch 2.13)"
         )
 

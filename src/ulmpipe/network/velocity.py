@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.velocity_errors import velocity_errors
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.checkpoint import Row, TrainingState
 from ulmpipe.network.dataset import VelocityDataset
@@ -156,6 +155,7 @@ def infer_velocity(
     *,
     precision: str = "bfloat16",
     tile: int | None = None,
+    mirrored: bool = False,
 ) -> NDArray[np.float32]:
     """Velocity on every fine pixel; it means something where there are tracks.
 
@@ -163,6 +163,9 @@ def infer_velocity(
     ----------
     network, correlation, precision, tile
         See `ulmpipe.network.infer_field`.
+    mirrored : bool
+        Whether the field's lateral mirror image is looked at too. Speeds and directions of the two answers are averaged
+        apart: where they disagree about the way, the mean of the velocities would be slow.
 
     Returns
     -------
@@ -171,6 +174,9 @@ def infer_velocity(
 
     """
     output = output_over_field(network, correlation, precision=precision, tile=tile)
+    if mirrored:
+        other = output_over_field(network, correlation[..., ::-1], precision=precision, tile=tile).flip(2)
+        output = (output + other * torch.tensor([1.0, -1.0, 1.0])[:, None, None]) / 2
     velocity: NDArray[np.float32] = velocity_of(output[None])[0].numpy()
     return velocity
 
@@ -207,9 +213,10 @@ def train_velocity(
     Raises
     ------
     InputError
-        If the loss is no longer a number.
+        If the loss is no longer a number, or no validation block has a bubble that moves in the image plane.
 
     """
+    _check_that_something_moves(validation_set)
     fabric = devices_of(settings.precision)
     network.to(fabric.device)
     lay_out_channels_last(network)
@@ -243,6 +250,7 @@ def train_velocity(
             check_finite(losses[-1], description, state.epoch, learning_rate)
             bar.update()
         found, reversed_share = validate_velocity(network, validation_set, settings=settings, fabric=fabric)
+        check_finite(found, description, state.epoch, learning_rate)
         means = (sum(losses) / steps_per_epoch, found, reversed_share)
         row = (state.epoch + 1, learning_rate, *means, time.perf_counter() - start)
         state.end_epoch(dict(zip(COLUMNS, row, strict=True)))
@@ -261,16 +269,23 @@ def validate_velocity(
     """Loss, a mean over the blocks, and the share of all track pixels with a direction more than a right angle off."""
     fabric = fabric or devices_of(settings.precision)
     network.to(fabric.device).eval()
-    losses, found, true = [], [], []
+    losses: list[float] = []
+    n_reversed, n_moving = 0, 0
     for correlation, target in (blocks[index] for index in range(len(blocks))):
         with fabric.autocast():
             output = network(correlation[None].to(fabric.device)).float().cpu()
         losses.append(float(velocity_loss(output, target[None])))
-        tracks = target[2] > 0
-        found.append(velocity_of(output)[0, :, tracks].numpy())
-        true.append(target[:2, tracks].numpy())
-    share = velocity_errors(np.concatenate(found, axis=1), np.concatenate(true, axis=1))["reversed"]
-    return sum(losses) / len(losses), float("nan") if share is None else float(share)
+        n_moving += int(target[:2].any(dim=0).sum())
+        n_reversed += int(((output[0, :2] * target[:2]).sum(dim=0) < 0).sum())
+    return sum(losses) / len(losses), n_reversed / max(n_moving, 1)
+
+
+def _check_that_something_moves(blocks: VelocityDataset) -> None:
+    if not any(bool(blocks[index][1][:2].any()) for index in range(len(blocks))):
+        raise InputError(
+            "velocity: no bubble of the validation blocks moves in the image plane; expected some: more validation "
+            "blocks, or higher training_set.validation_concentrations_per_mm3"
+        )
 
 
 def _in_words(row: Row) -> str:

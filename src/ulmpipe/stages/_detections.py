@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,13 @@ from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
 
+if TYPE_CHECKING:
+    from torch import nn
+
 LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
+# bytes that networks take at most for each pixel and frame of a tile, those with 3-D convolutions apart, and MB of a
+# process that has only begun
+OF_A_TILE, OF_A_TILE_3D, WITHOUT_BLOCKS = 64, 380, 500
 
 
 def expert_map(channels: NDArray[np.float16], *, upsampling: int) -> NDArray[np.float32]:
@@ -29,12 +35,12 @@ def expert_map(channels: NDArray[np.float16], *, upsampling: int) -> NDArray[np.
 
 
 def network_maps(
-    parameters: Parameters, model: Path, maps: Any, *, threads: int
+    parameters: Parameters, model: Path, maps: Any, *, threads: int, memory_mb: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Track probabilities of every block of an array (block, 2, frame, z, x).
 
-    On the CPU each block is computed by one thread, several blocks at a time: the result does not depend on the number
-    of cores, bit for bit.
+    On the CPU each block is computed by one thread, as many blocks at a time as there are threads and fit in memory:
+    the result does not depend on the number of cores, bit for bit.
     """
     import torch
 
@@ -48,30 +54,50 @@ def network_maps(
         network, threads = network.cuda(), 1
     torch.set_num_threads(1)
 
-    def probability(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probability(channels: NDArray[np.float16]) -> NDArray[np.float32]:
         if inference["mode"] == "whole_field":
             return infer_field(network, channels, precision=precision, tile=inference["tile"])
         return infer_sliding(
             network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
         )
 
-    def infer(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(channels: NDArray[np.float16]) -> NDArray[np.float32]:
         if not inference["mirrored"]:
             return probability(channels)
         mirrored = probability(channels[..., ::-1])[:, ::-1]
         return np.asarray((probability(channels) + mirrored) / 2, dtype=np.float32)
 
-    return over_blocks(infer, maps, threads=threads)
+    at_once = blocks_at_once(network, parameters, maps, threads=threads, memory_mb=memory_mb)
+    return over_blocks(infer, maps, threads=at_once)
+
+
+def blocks_at_once(
+    network: nn.Module, parameters: Parameters, maps: Any, *, threads: int, memory_mb: int | None
+) -> int:
+    """How many threads may each hold a block, its answers and what the network makes of a tile."""
+    from ulmpipe.network.devices import has_3d_convolutions
+
+    if memory_mb is None:
+        return threads
+    _, channels, n_frames, n_z, n_x = maps.shape
+    tile = parameters["inference"]["tile"] or max(n_z, n_x)
+    of_maps = channels * n_frames * n_z * n_x * maps.dtype.itemsize
+    of_answers = 4 * parameters["targets"]["upsampling"] ** 2 * n_z * n_x * np.dtype(np.float32).itemsize
+    of_pixel = OF_A_TILE_3D if has_3d_convolutions(network) else OF_A_TILE
+    side = tile + 2 * int(network.halo)  # type: ignore[arg-type]
+    of_tile = of_pixel * n_frames * min(n_z, side) * min(n_x, side)
+    fit = (memory_mb - WITHOUT_BLOCKS) * 1_000_000 // (of_maps + of_answers + of_tile)
+    return max(1, min(threads, int(fit)))
 
 
 def over_blocks(
-    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], maps: Any, *, threads: int
+    infer: Callable[[NDArray[np.float16]], NDArray[np.float32]], maps: Any, *, threads: int
 ) -> Iterator[NDArray[np.float32]]:
     """What a network says of every block (2, frame, z, x) of an array, several at a time."""
     n_blocks = maps.shape[0]
 
     def answer(block: int) -> NDArray[np.float32]:
-        return infer(read_block(maps, block).astype(np.float32))
+        return infer(read_block(maps, block))
 
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, n_blocks, threads):

@@ -10,10 +10,18 @@ from ulmpipe.stages._detections import network_maps, write_scores
 from ulmpipe.stages._parameters import Parameters
 
 
-def run(parameters: Parameters, *, correlation: Path, model: Path, detections: Path, threads: int) -> None:
+def run(
+    parameters: Parameters,
+    *,
+    correlation: Path,
+    model: Path,
+    detections: Path,
+    threads: int,
+    memory_mb: int = 4000,
+) -> None:
     """Infer the track probabilities of all blocks."""
     maps = open_store(correlation, "correlation")["correlation"]
-    inferred = network_maps(parameters, model, maps, threads=threads)
+    inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
     write_scores(
         detections,
         progress(inferred, "network inference", total=maps.shape[0]),

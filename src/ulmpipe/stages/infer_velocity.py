@@ -13,26 +13,36 @@ from ulmpipe.io.stores import open_store, provenance
 from ulmpipe.network.inference import load_weights
 from ulmpipe.network.velocity import build_velocity_network, infer_velocity
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import over_blocks
+from ulmpipe.stages._detections import blocks_at_once, over_blocks
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
 from ulmpipe.stages._velocities import write_velocities
 
 
-def run(parameters: Parameters, *, correlation: Path, model: Path, velocities: Path, threads: int) -> None:
+def run(
+    parameters: Parameters,
+    *,
+    correlation: Path,
+    model: Path,
+    velocities: Path,
+    threads: int,
+    memory_mb: int = 4000,
+) -> None:
     """Infer the velocities of all blocks; where there is no track they mean nothing."""
     maps = open_store(correlation, "correlation")["correlation"]
     upsampling, (n_blocks, _, _, n_z, n_x) = parameters["targets"]["upsampling"], maps.shape
     write_velocities(
         velocities,
-        progress(_inferred(parameters, model, maps, threads), "velocities", total=n_blocks),
+        progress(_inferred(parameters, model, maps, threads, memory_mb), "velocities", total=n_blocks),
         shape=(n_blocks, n_z * upsampling, n_x * upsampling),
         geometry=fine_geometry(maps.attrs, upsampling),
         made=provenance("infer_velocity", parameters, correlation, model),
     )
 
 
-def _inferred(parameters: Parameters, model: Path, maps: Any, threads: int) -> Iterator[NDArray[np.float32]]:
+def _inferred(
+    parameters: Parameters, model: Path, maps: Any, threads: int, memory_mb: int
+) -> Iterator[NDArray[np.float32]]:
     import torch
 
     network = build_velocity_network(parameters["network"]["name"], seed=0)
@@ -42,13 +52,10 @@ def _inferred(parameters: Parameters, model: Path, maps: Any, threads: int) -> I
         network, threads = network.cuda(), 1
     torch.set_num_threads(1)
 
-    def velocity(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return infer_velocity(network, channels, precision=precision, tile=inference["tile"])
+    def infer(channels: NDArray[np.float16]) -> NDArray[np.float32]:
+        return infer_velocity(
+            network, channels, precision=precision, tile=inference["tile"], mirrored=inference["mirrored"]
+        )
 
-    def infer(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not inference["mirrored"]:
-            return velocity(channels)
-        mirrored = velocity(channels[..., ::-1])[..., ::-1] * np.array([1, -1], np.float32)[:, None, None]
-        return np.asarray((velocity(channels) + mirrored) / 2, dtype=np.float32)
-
-    return over_blocks(infer, maps, threads=threads)
+    at_once = blocks_at_once(network, parameters, maps, threads=threads, memory_mb=memory_mb)
+    return over_blocks(infer, maps, threads=at_once)

@@ -39,13 +39,14 @@ def run(
     picture: Path,
     block_picture: Path,
     threads: int,
+    memory_mb: int = 3000,
 ) -> None:
     """Sweep the thresholds of both methods over the validation blocks of each concentration.
 
     The blocks of a rotation are accumulated together.
     """
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
-    sweeps: dict[float, dict[tuple[str, int, int], list[Sweep]]] = {}
+    sweeps: dict[float, dict[tuple[str, int, int], list[tuple[int, Sweep]]]] = {}
     for path in validation:
         store = open_store(path, "correlation", "tracks")
         maps, truths = store["correlation"], crop_border(store["tracks"][:], border)
@@ -53,7 +54,7 @@ def run(
         # a rotation has one concentration
         concentration_of = dict(zip(groups.tolist(), store.attrs["concentration_per_mm3"], strict=True))
         blocks = range(maps.shape[0])
-        inferred = network_maps(parameters, model, maps, threads=threads)
+        inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
         scores = {
             "network": np.stack(list(progress(inferred, "network on validation blocks", total=len(blocks)))),
             "expert": np.stack(
@@ -72,7 +73,8 @@ def run(
                         variant[groups == group], truths[groups == group], thresholds=THRESHOLDS[method]
                     )
                     of_concentration = sweeps.setdefault(concentration, {})
-                    of_concentration.setdefault((method, radius, rise), []).append(sweep)
+                    n_blocks = int(np.count_nonzero(groups == group))
+                    of_concentration.setdefault((method, radius, rise), []).append((n_blocks, sweep))
     points: list[dict[str, Any]] = []
     for concentration in sorted(sweeps):
         means = {key: _mean(each) for key, each in sweeps[concentration].items()}
@@ -115,9 +117,12 @@ def _first_block(
     )
 
 
-def _mean(sweeps: list[Sweep]) -> Sweep:
+def _mean(rotations: list[tuple[int, Sweep]]) -> Sweep:
+    """Mean over the blocks, of which a volume's last rotation may have fewer."""
+    n_blocks, sweeps = zip(*rotations, strict=True)
+
     def mean(name: str) -> NDArray[np.float64]:
-        return np.asarray(np.mean([getattr(sweep, name) for sweep in sweeps], axis=0))
+        return np.asarray(np.average([getattr(sweep, name) for sweep in sweeps], axis=0, weights=n_blocks))
 
     return Sweep(
         thresholds=sweeps[0].thresholds, per_block=mean("per_block"), accumulated=mean("accumulated")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.figures.examples import examples_figure
-from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, write_json
+from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
@@ -66,15 +67,18 @@ def run(
     # what a checkpoint must agree with: settings, source, training blocks and first weights
     fingerprint = identity_of(made)
     held_out = _data_set(parameters, validation, memory, augmentation=None)
-    trained = train(
-        network,
-        _data_set(parameters, blocks, memory, augmentation=Augmentation(**parameters["augmentation"])),
-        held_out,
-        settings=settings,
-        checkpoint_path=checkpoints / f"{parameters['phase']}_{fingerprint}.pt",
-        fingerprint=fingerprint,
-        description=parameters["phase"],
-    )
+    checkpoint = checkpoints / f"{parameters['phase']}_{fingerprint}.pt"
+    # the next run must see a training that outlived its own
+    with alone(checkpoint) if is_first_process() else nullcontext():
+        trained = train(
+            network,
+            _data_set(parameters, blocks, memory, augmentation=Augmentation(**parameters["augmentation"])),
+            held_out,
+            settings=settings,
+            checkpoint_path=checkpoint,
+            fingerprint=fingerprint,
+            description=parameters["phase"],
+        )
     if not is_first_process():
         return
     name = parameters["phase"].replace("_", " ")

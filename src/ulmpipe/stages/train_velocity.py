@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ulmpipe.figures.curves import loss_figure
-from ulmpipe.io.stores import complete_or_absent, identity_of, open_store, provenance, write_json
+from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.dataset import Augmentation, VelocityDataset
 from ulmpipe.network.inference import load_weights, save_weights
@@ -50,19 +50,25 @@ def run(
         "train_velocity", parameters, *blocks, *velocities, *validation, *validation_velocities, weights
     )
     fingerprint = identity_of(made)
-    rows = train_velocity(
-        network,
-        _data_set(
-            parameters, blocks, velocities, memory, augmentation=Augmentation(**parameters["augmentation"])
-        ),
-        _data_set(parameters, validation, validation_velocities, memory, augmentation=None),
-        settings=TrainingSettings(
-            precision=parameters["network"]["precision"],
-            **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
-        ),
-        checkpoint_path=checkpoints / f"velocity_{fingerprint}.pt",
-        fingerprint=fingerprint,
-    )
+    checkpoint = checkpoints / f"velocity_{fingerprint}.pt"
+    with alone(checkpoint):  # the next run must see a training that outlived its own
+        rows = train_velocity(
+            network,
+            _data_set(
+                parameters,
+                blocks,
+                velocities,
+                memory,
+                augmentation=Augmentation(**parameters["augmentation"]),
+            ),
+            _data_set(parameters, validation, validation_velocities, memory, augmentation=None),
+            settings=TrainingSettings(
+                precision=parameters["network"]["precision"],
+                **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
+            ),
+            checkpoint_path=checkpoint,
+            fingerprint=fingerprint,
+        )
     write_history(history, rows, COLUMNS)
     with complete_or_absent(curves) as temporary:
         loss_figure(
