@@ -226,6 +226,18 @@ def test_a_loss_that_does_not_fall_is_told_at_the_end(
     assert told in caplog.text
 
 
+def test_one_epoch_has_no_other_to_be_compared_with(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ENOUGH_STEPS", 1)
+    settings = TrainingSettings(n_epochs=1, batch_size=2, learning_rate=1e-9, precision="float32")
+    network = _network()
+    nn.init.zeros_(network.window_logits.bias)
+    with caplog.at_level(logging.WARNING):
+        train(network, *_sets(), settings=settings)
+    assert "expected it to fall" not in caplog.text
+
+
 def test_examples_are_the_fullest_validation_block_after_some_epochs() -> None:
     network = _network()
     blocks, validation = _sets()

@@ -298,7 +298,7 @@ def _say_how_it_went(history: list[Row], found: Validation, *, enough: bool, des
             answer,
         )
     first, last = history[0]["training_loss"], history[-1]["training_loss"]
-    if enough and last > LITTLE * first:
+    if enough and len(history) > 1 and last > LITTLE * first:
         _log.warning(
             "%s: the training loss was %.3f in the first epoch and is %.3f in the last; expected it to fall: "
             "another learning_rate, or more epochs",
