@@ -56,6 +56,19 @@ def add_block(best: Best, scores: NDArray[np.float32]) -> Best:
     return highest.view(np.float16)
 
 
+def parts_of(
+    concentrations: list[float], *, n_blocks: int, n_reference: int, shard: int
+) -> list[tuple[float, int, int]]:
+    """Concentration, first block and number of blocks of every shard; what only the reference has comes last."""
+    ranges = [(each, 0, n_blocks) for each in sorted({*concentrations, HIGHEST}, reverse=True)]
+    ranges.append((HIGHEST, n_blocks, n_reference))
+    return [
+        (concentration, first, min(shard, end - first))
+        for concentration, start, end in ranges
+        for first in range(start, end, shard)
+    ]
+
+
 def place_of_shard(
     settings: dict[str, Any], files: dict[str, Path], folder: Path, part: tuple[float, int, int]
 ) -> tuple[Path, dict[str, Any]]:
@@ -141,14 +154,9 @@ def of_volume(
         trajectories.run(common, graph=graph, trajectories=files["trajectories"], film=folder / "film.gif")
     if not files["point_spread"].exists():
         point_spread.run(common, point_spread=files["point_spread"])
-    parts = [
-        (concentration, first, min(arguments.shard, end - first))
-        for concentration in sorted({*arguments.concentrations, HIGHEST}, reverse=True)
-        for start, end in [(0, arguments.blocks), (arguments.blocks, n_reference)][
-            : 1 + (concentration == HIGHEST)
-        ]
-        for first in range(start, end, arguments.shard)
-    ]
+    parts = parts_of(
+        arguments.concentrations, n_blocks=arguments.blocks, n_reference=n_reference, shard=arguments.shard
+    )
     # a process that has used a GPU cannot be forked
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(shard_of_blocks, common, files, folder, part) for part in parts]

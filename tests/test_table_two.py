@@ -82,6 +82,19 @@ def test_a_precision_that_no_point_reaches_gives_no_row():
     assert least == {0.0}
 
 
+def test_shards_hold_all_blocks_once_and_none_of_the_reference_alone_among_the_others():
+    parts = table_two.parts_of([10.0, 20.0], n_blocks=100, n_reference=125, shard=40)
+    assert parts == [
+        (20.0, 0, 40),
+        (20.0, 40, 40),
+        (20.0, 80, 20),
+        (10.0, 0, 40),
+        (10.0, 40, 40),
+        (10.0, 80, 20),
+        (20.0, 100, 25),
+    ]
+
+
 def test_a_shard_that_is_there_is_another_s_unless_all_that_it_was_made_by_is_the_same(tmp_path):
     weights = {name: tmp_path / name for name in ("kept", "other")}
     for name, path in weights.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import awake
 from torch import Tensor, nn
 
 from ulmpipe.errors import InputError
@@ -24,9 +25,16 @@ from ulmpipe.network.complex_valued import complex_light
 from ulmpipe.network.light import RealFront, wide
 
 
+@pytest.fixture(autouse=True)
+def _same_first_weights() -> None:
+    """Whatever ran before."""
+    torch.manual_seed(0)
+
+
 def _trained_like(network: nn.Module) -> nn.Module:
     """Give batch normalisation statistics and the last layers weights that let every pixel count."""
     torch.manual_seed(5)
+    awake(network)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -34,9 +42,6 @@ def _trained_like(network: nn.Module) -> nn.Module:
     if isinstance(network, Light):
         nn.init.normal_(network.window_logits.weight, std=0.2)
         nn.init.zeros_(network.window_logits.bias)
-        for name, weight in network.named_parameters():
-            if ".time." in name:  # zero at the start: blocks would be the identity
-                nn.init.normal_(weight, std=0.05)
     if isinstance(network, DeepSTULM):
         nn.init.normal_(network.output.plane[-1].weight, std=30.0)
     return network

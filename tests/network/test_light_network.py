@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from networks import awake
 from torch.nn import functional
 
 from ulmpipe.errors import InputError
@@ -16,16 +17,6 @@ from ulmpipe.network.complex_valued import ComplexFront, _ComplexConvolution, co
 from ulmpipe.network.light import wide
 
 ALL = pytest.mark.parametrize("make", [Light, wide, complex_light])
-
-
-def awake(network: Light) -> Light:
-    """The network with residual blocks that do something: they start as the identity."""
-    for name, parameter in network.named_parameters():
-        if name.endswith("norm.gain"):
-            torch.nn.init.ones_(parameter)
-        if name.endswith("time.weight"):
-            torch.nn.init.normal_(parameter, std=0.1)
-    return network.eval()
 
 
 @ALL

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import awake
 
 from ulmpipe.errors import InputError
 from ulmpipe.network import Augmentation, Light, TrainingSettings, build_network
@@ -66,10 +67,7 @@ def _sure(network: VelocityNetwork) -> VelocityNetwork:
     torch.manual_seed(4)
     with torch.no_grad():
         network.velocity.bias[0::3] = 1.0
-        for name, weight in network.named_parameters():
-            if ".time." in name:
-                torch.nn.init.normal_(weight, std=0.05)
-    return network.eval()
+    return awake(network)
 
 
 def test_it_learns_how_fast_and_which_way() -> None:
@@ -168,7 +166,7 @@ def test_pieces_of_a_field_are_the_whole_field(name: str) -> None:
 def test_answers_to_a_mirror_image_are_averaged_by_speed_and_direction_apart() -> None:
     network = _sure(build_velocity_network("light", seed=2))
     with torch.no_grad():  # it always says: to the right, which the mirror image turns to the left
-        network.velocity.bias[1::3] = 1.0
+        network.velocity.bias[1::3] = 4.0
         network.velocity.bias[0::3] = 0.1
     field = np.random.default_rng(1).standard_normal((2, 32, 8, 12)).astype(np.float32)
     found = infer_velocity(network, field, precision="float32", mirrored=True)
@@ -181,7 +179,8 @@ def test_answers_to_a_mirror_image_are_averaged_by_speed_and_direction_apart() -
     assert (np.hypot(*found) > np.minimum(*speeds) * (1 - 1e-4)).all()
     # the mean of the velocities themselves is slow
     of_velocities = (alone[0] + alone[1][..., ::-1] * np.array([1, -1])[:, None, None]) / 2
-    assert (np.hypot(*of_velocities) < 0.5 * np.minimum(*speeds)).all()
+    assert (np.hypot(*of_velocities) < np.hypot(*found)).all()
+    assert np.median(np.hypot(*of_velocities) / np.hypot(*found)) < 0.2
 
 
 def test_validation_blocks_in_which_nothing_moves_are_refused_before_the_training() -> None:
