@@ -98,11 +98,12 @@ def shard_of_blocks(
     training_blocks.run(
         parameters, trajectories=files["trajectories"], point_spread=files["point_spread"], blocks=blocks
     )
-    store = open_store(blocks, "correlation", "tracks")
+    seen = settings["network"]["input"]
+    store = open_store(blocks, seen, "correlation", "tracks")
     maps, tracks = store["correlation"], store["tracks"][:]
     empty = np.zeros((MOST_BLOCKS, *tracks.shape[1:]), np.float16)
     best = {(method, *variant): empty for method, variants in VARIANTS.items() for variant in variants}
-    for block, network in enumerate(network_maps(settings, files["weights"], maps, threads=1)):
+    for block, network in enumerate(network_maps(settings, files["weights"], store[seen], threads=1)):
         scores = {"network": network, "expert": expert_map(read_block(maps, block), upsampling=upsampling)}
         for variant, highest in best.items():
             method, radius, rise = variant
@@ -282,10 +283,14 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"  # a core for each worker
     from ulmpipe.configuration import load_configuration
+    from ulmpipe.configuration.models import read_model
 
     default = Path(__file__).parents[1] / "config/config.yaml"
     settings = load_configuration(default, arguments.configuration).model_dump(mode="json")
-    settings["network"]["name"] = json.loads((arguments.model / "model.json").read_text())["network"]
+    model = read_model(arguments.model)
+    settings["network"] |= {"name": model["network"], "input": model["input"]}
+    both = {"filtered": {}, "correlation": {"regularization": settings["correlation"]["regularization"]}}
+    settings["maps"] = {name: both[name] for name in (model["input"], "correlation")}
     border = settings["evaluation"]["border"]
     volumes = {name: of_volume(settings, name, arguments) for name in (*arguments.validation, arguments.test)}
     rows = []

@@ -1,7 +1,7 @@
 """The paper's sliding window beside the network on the whole field at once, on an acquisition of a finished run.
 
-Run: `python examples/whole_field.py RESULTS ACQUISITION --model FILE`, say `results/pretrained 20MB --model
-models/cortex/weights.safetensors`. Prints, for the whole field, for tiles of it, and for windows of 32 pixels at
+Run: `python examples/whole_field.py RESULTS ACQUISITION --model FOLDER`, say `results/pretrained 20MB --model
+models/cortex`. Prints, for the whole field, for tiles of it, and for windows of 32 pixels at
 several strides (the largest of all overlapping answers, which thresholded is the paper's logical OR): seconds a block
 on one core, Dice per block at its best threshold, and recall where all are equally precise. Thresholds are swept on the
 very blocks, for every row alike.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ulmpipe.angiogram import register_maps
+from ulmpipe.configuration.models import WEIGHTS, read_model
 from ulmpipe.evaluation.operating_point import choose_threshold, sweep_thresholds
 from ulmpipe.evaluation.scores import recall_at_matched_precision
 from ulmpipe.io.stores import open_store, read_block, read_json
@@ -45,17 +46,17 @@ def main() -> None:
     )
     parser.add_argument("results", type=Path)
     parser.add_argument("acquisition")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--network", default="wide", help="of the weights; default: %(default)s")
+    parser.add_argument("--model", type=Path, required=True, help="folder of a packed model")
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--strides", type=int, nargs="*", default=[16, 8, 4, 2])
     arguments = parser.parse_args()
     results, name = arguments.results, arguments.acquisition
 
     torch.set_num_threads(1)
-    network = build_network(arguments.network, seed=0)
-    load_weights(network, arguments.model)
-    maps = open_store(results / "correlation" / f"{name}.zarr", "correlation")["correlation"]
+    model = read_model(arguments.model)
+    network = build_network(model["network"], seed=0)
+    load_weights(network, arguments.model / WEIGHTS)
+    maps = open_store(results / "correlation" / f"{name}.zarr", model["input"])[model["input"]]
     n_blocks = min(arguments.blocks, maps.shape[0])
     truth = open_store(results / "ground_truth" / f"{name}.zarr", "tracks")
     shifts = np.array(read_json(results / "registration" / f"{name}.json")["shifts_pixels"])[:n_blocks]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulmpipe.correlation import correlation_map, remove_carrier
+from ulmpipe.correlation import as_channels, correlation_map, remove_carrier, unit_images
 from ulmpipe.errors import InputError
 
 
@@ -139,6 +139,25 @@ def test_without_the_carrier_a_bubble_has_one_phase_and_it_tells_its_depth():
 def test_a_bad_input_is_named(iq, psf, regularization, message):
     with pytest.raises(InputError, match=message):
         correlation_map(iq.astype(np.complex64), psf.astype(np.complex64), regularization=regularization)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3e-30, 2e30])
+def test_unit_images_have_a_root_mean_square_of_one_whatever_their_scale(scale):
+    """Squares of such float32 values would vanish or overflow."""
+    iq = random_images(np.random.default_rng(5), (3, 7, 9))
+    unit = unit_images((iq * scale).astype(np.complex64))
+    assert unit.dtype == np.complex64
+    expected = iq / np.sqrt(np.mean(np.abs(iq.astype(complex)) ** 2))
+    np.testing.assert_allclose(unit, expected, rtol=1e-5)
+    assert np.isfinite(as_channels(unit)).all()
+
+
+def test_unit_images_of_nothing_are_nothing_and_those_that_are_not_finite_are_refused():
+    nothing = np.zeros((2, 4, 4), np.complex64)
+    assert not unit_images(nothing).any()
+    nothing[1, 2, 2] = np.inf
+    with pytest.raises(InputError, match="largest value inf, expected finite values"):
+        unit_images(nothing)
 
 
 def test_a_depth_axis_that_does_not_fit_is_refused():

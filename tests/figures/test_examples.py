@@ -15,7 +15,7 @@ def test_the_panels_are_a_frame_the_maximum_the_target_and_the_answers() -> None
     answers = {epoch: np.full((24, 32), 10 * epoch, dtype=np.uint8) for epoch in (1, 2, 4)}
     figure = examples_figure(moduli, target, answers, title="A block")
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["|χ| of frame 3", "max |χ| over the frames", "target", "epoch 1", "epoch 2", "epoch 4"]
+    assert titles == ["input, frame 3", "largest over the frames", "target", "epoch 1", "epoch 2", "epoch 4"]
     images = [axes.get_images()[0] for axes in figure.axes]
     shown = [np.asarray(image.get_array()) for image in images]
     np.testing.assert_array_equal(shown[0], moduli[2])

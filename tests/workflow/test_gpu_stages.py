@@ -37,9 +37,17 @@ def test_training_blocks_and_acquisitions_agree(tmp_path):
         assert run.returncode == 0, run.stderr
         training = zarr.open_group(tmp_path / "results/training/synthetic_1/000.zarr", mode="r")
         acquired = zarr.open_group(tmp_path / "results/correlation/20MB.zarr", mode="r")
-        found.append([training["tracks"][:], *(each["correlation"][:] for each in (training, acquired))])
+        found.append(
+            [
+                training["tracks"][:],
+                training["filtered"][:],
+                acquired["filtered"][:],
+                acquired["correlation"][:],
+            ]
+        )
     (tracks, *maps), (tracks_gpu, *maps_gpu) = found
     assert (tracks == tracks_gpu).all()
     for cpu, gpu in zip(maps, maps_gpu, strict=True):
         assert np.abs(cpu).max() > 0.1
-        np.testing.assert_allclose(gpu.astype(np.float32), cpu.astype(np.float32), atol=5e-3)
+        # half precision, of images that are above one in places
+        np.testing.assert_allclose(gpu.astype(np.float32), cpu.astype(np.float32), rtol=2e-3, atol=5e-3)

@@ -11,10 +11,10 @@ from ulmpipe.io.stores import open_store
 STORES = {
     "point_spread": ("point_spread",),
     "trajectories/synthetic_1": ("position", "velocity", "rank"),
-    "training/synthetic_1/validation": ("correlation", "tracks"),
+    "training/synthetic_1/validation": ("correlation", "filtered", "tracks"),
     "channel_data/20MB": ("samples",),
     "iq/20MB": ("iq",),
-    "correlation/20MB": ("correlation", "power_doppler", "tissue"),
+    "correlation/20MB": ("correlation", "filtered", "power_doppler", "tissue"),
     "detections/20MB_expert": ("score",),
     "detections/20MB_network": ("score",),
     "ground_truth/20MB": ("tracks", "reference"),
@@ -61,7 +61,7 @@ def test_threads_change_no_bit(runs, store):
         assert same_bits(one[name][:], two[name][:]), name
 
 
-@pytest.mark.parametrize("name", ["correlation", "tracks"])
+@pytest.mark.parametrize("name", ["filtered", "tracks"])
 def test_shards_change_no_bit(runs, name):
     in_two, in_one = (sorted((folder / "training/synthetic_1").glob("0*.zarr")) for folder in runs)
     assert (len(in_two), len(in_one)) == (2, 1)

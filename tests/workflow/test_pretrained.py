@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
-from dry_runs import prepare, would_run
+from dry_runs import commands, prepare, would_run
 from small_run import SMALL
 
 from ulmpipe.configuration.models import read_model, unlike
@@ -24,7 +25,7 @@ def write_model(tmp_path, made_for, *weights):
     for name in (*weights, "operating_points.json"):
         (tmp_path / name).write_text(f'{{"name": "{name}"}}')
     pack_model.run(
-        {"network": {"name": "complex"}, "made_for": made_for},
+        {"network": {"name": "complex", "input": "filtered"}, "made_for": made_for},
         models=[tmp_path / name for name in weights],
         operating_points=tmp_path / "operating_points.json",
         folder=tmp_path / "packed",
@@ -81,7 +82,7 @@ def test_velocities_are_packed_only_if_wanted(tmp_path):
 
 def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):
     model = read_model(folder)
-    assert model["network"] == "complex"
+    assert (model["network"], model["input"]) == ("complex", "filtered")
     assert list(unlike(MADE_FOR, model["made_for"])) == []
     other = {"sequence": {"frame_rate": 500.0, "n_cycles": 3}, "beamforming": {"pixel": 25e-6}}
     assert list(unlike(other, model["made_for"])) == [
@@ -96,6 +97,26 @@ def test_a_model_for_two_dimensions_says_so_in_json_that_anyone_reads(tmp_path):
     assert list(unlike(flat, read["made_for"])) == []
     (line,) = unlike({"probe": {"height": 1.5e-3}}, read["made_for"])
     assert line == "probe.height is 0.0015, the model was trained with inf"
+
+
+def test_a_model_of_before_there_was_a_choice_sees_correlation_maps(folder):
+    described = json.loads((folder / "model.json").read_text())
+    del described["input"]
+    (folder / "model.json").write_text(json.dumps(described))
+    assert read_model(folder)["input"] == "correlation"
+
+
+def test_a_model_is_given_what_it_was_trained_on(folder, tmp_path):
+    """Whatever the configuration says of a network's input."""
+    run = tmp_path / "run"
+    run.mkdir()
+    prepare(run)
+    settings = SMALL | {"model": str(folder), "network": {"name": "light", "input": "correlation"}}
+    jobs = commands(run, settings, ("results/angio_20MB.png",))
+    words = {name: shlex.split(jobs[f"{name}:20MB"]) for name in ("correlate", "infer")}
+    given = {name: json.loads(each[each.index("--parameters") + 1]) for name, each in words.items()}
+    assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}, "filtered": {}}
+    assert (given["infer"]["network"]["name"], given["infer"]["network"]["input"]) == ("complex", "filtered")
 
 
 def test_a_folder_that_is_no_model_is_refused_in_one_line(folder):

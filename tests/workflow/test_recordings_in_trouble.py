@@ -18,6 +18,7 @@ import yaml
 from dry_runs import ROOT, prepare
 
 from ulmpipe.configuration import load_configuration
+from ulmpipe.configuration.models import read_model
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import open_store, read_json
 from ulmpipe.stages import (
@@ -333,6 +334,7 @@ def settings(data: Path, **entry: Any) -> dict[str, Any]:
         "acquisition": content["acquisitions"]["mine"],
         "concentration_per_mm3": 10.0,
         "block_interval": 1.0,
+        "maps": {"filtered": {}, "correlation": {"regularization": 1.0}},
     }
 
 
@@ -381,7 +383,8 @@ def test_a_corrupted_block_is_refused_by_name_or_left_out(
 def chain(parameters: dict[str, Any], folder: Path, point_spread: Path) -> Path:
     """From the recording to the angiogram, stage after stage."""
     model = ROOT / "models/cortex"
-    network = {**parameters["network"], "name": read_json(model / "model.json")["network"]}
+    described = read_model(model)
+    network = {**parameters["network"], "name": described["network"], "input": described["input"]}
     at = {name: folder / f"{name}.zarr" for name in ("samples", "iq", "correlation", "network", "expert")}
     shifts = folder / "shifts.json"
     folder.mkdir()

@@ -56,6 +56,12 @@ def test_a_second_run_does_nothing(finished, with_channel_data):
     assert not (finished / "results/channel_data/20MB.zarr").exists()
 
 
+def test_another_input_of_the_network_filters_again_and_makes_the_blocks_it_is_trained_on(finished):
+    again = rules(would_run(finished, changed("network", input="correlation")))
+    assert {"training_blocks", "train", "correlate", "infer"} <= again
+    assert not again & {"trajectories", "vessel_graph", "point_spread"}
+
+
 def test_another_f_number_beamforms_again_and_simulates_the_channel_data_that_were_temporary(finished):
     again = rules(would_run(finished, changed("beamforming", f_number=2.5)))
     assert again == {"channel_data", "point_spread"} | IMAGING | TRAINING

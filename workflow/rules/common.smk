@@ -47,7 +47,8 @@ if settings.model != "train":
         model = read_model(folder)
     except InputError as error:
         sys.exit(f"error in the configuration:\n{error}")
-    sections["network"]["name"] = config["network"]["name"] = model["network"]  # rules and report
+    for key, value in (("name", model["network"]), ("input", model["input"])):
+        sections["network"][key] = config["network"][key] = value  # rules and report
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
     if (folder / VELOCITY_WEIGHTS).is_file():
         velocity_weights = str(folder / VELOCITY_WEIGHTS)
@@ -137,6 +138,13 @@ def training_set_of(shard):
     if shard != "validation":
         others += ["validation_blocks_per_rotation", "validation_concentrations_per_mm3"]
     return without("training_set", *others)
+
+
+def looked_at(by_expert):
+    """Which maps of a block are kept, with their settings: what the network sees, and what the expert needs."""
+    maps = {"filtered": {}, "correlation": without("correlation", "point_spread_shape")}
+    wanted = [sections["network"]["input"], *(["correlation"] if by_expert else [])]
+    return {name: maps[name] for name in wanted}
 
 
 def bubble_sizes():

@@ -43,7 +43,7 @@ rule correlate:
             "motion",
             "clutter_filter",
             sequence=sequence_of(wildcards.acquisition),
-            correlation=without("correlation", "point_spread_shape"),
+            maps=looked_at(by_expert=True),
         ),
     log:
         f"{results}/logs/correlate/{{acquisition}}.log",

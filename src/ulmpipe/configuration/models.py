@@ -16,7 +16,7 @@ MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutte
 
 
 def read_model(folder: Path) -> dict[str, Any]:
-    """Description of a model: ``network`` (its name) and ``made_for`` (sections of the configuration).
+    """Description of a model: ``network`` (its name), ``input`` and ``made_for`` (sections of the configuration).
 
     Raises
     ------
@@ -32,7 +32,7 @@ def read_model(folder: Path) -> dict[str, Any]:
     for field in ("network", "made_for"):
         if field not in description:
             raise InputError(f"{folder / DESCRIPTION}: {field}: missing")
-    return description
+    return {"input": "correlation"} | description  # those of before there was a choice
 
 
 def unlike(sections: Mapping[str, Any], made_for: Mapping[str, Any]) -> Iterator[str]:

@@ -386,6 +386,9 @@ class Network(_Section):
         description="light: ours, for CPUs; wide: larger, at twice its cost, that of the model that comes with the "
         "package; complex: light with a complex first half; paper: the paper's"
     )
+    input: Literal["filtered", "correlation"] = Field(
+        description="what it looks at: images behind the clutter filter, or their correlation maps, as in the paper"
+    )
     precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
 
 

@@ -1,7 +1,13 @@
-"""Correlation of IQ images with the point spread function: the maps that the network and the expert look at."""
+"""What is looked at: filtered images on one scale, and their correlation maps with the point spread function."""
 
 from __future__ import annotations
 
-from ulmpipe.correlation.maps import as_channels, correlation_map, from_channels, remove_carrier
+from ulmpipe.correlation.maps import (
+    as_channels,
+    correlation_map,
+    from_channels,
+    remove_carrier,
+    unit_images,
+)
 
-__all__ = ["as_channels", "correlation_map", "from_channels", "remove_carrier"]
+__all__ = ["as_channels", "correlation_map", "from_channels", "remove_carrier", "unit_images"]

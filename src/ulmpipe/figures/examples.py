@@ -30,7 +30,7 @@ def examples_figure(
     Parameters
     ----------
     moduli : (T, Z, X) float
-        |χ| of the block's frames: the middle one is drawn, and the largest over all.
+        Of what the network sees of the block's frames: the middle one is drawn, and the largest over all.
     target : (8Z, 8X) bool
         What is to be found.
     probabilities : mapping of int to (8Z, 8X)
@@ -43,8 +43,8 @@ def examples_figure(
     """
     strongest, middle = moduli.max(axis=0), len(moduli) // 2
     panels = [
-        (f"|χ| of frame {middle + 1}", moduli[middle], strongest.max()),
-        ("max |χ| over the frames", strongest, strongest.max()),
+        (f"input, frame {middle + 1}", moduli[middle], strongest.max()),
+        ("largest over the frames", strongest, strongest.max()),
         ("target", target.astype(float), 1.0),
     ]
     panels += [(f"epoch {epoch}", answer, 255.0) for epoch, answer in probabilities.items()]

@@ -1,4 +1,4 @@
-"""Networks from correlation maps to tracks, their training and their use."""
+"""Networks from filtered images or correlation maps to tracks, their training and their use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`Light` with complex numbers: an answer that does not depend on the phase of the echoes, by construction.
 
-The correlation map is complex, and its phase has no origin: a network may use how the phase of one pixel or frame
+What a network sees is complex, and its phase has no origin: a network may use how the phase of one pixel or frame
 differs from that of another, but not the phase itself. `Light` has to learn that from examples; here complex
 convolutions without bias and a non-linearity of the modulus alone carry a common phase through, until moduli
 are taken and `Light` goes on with real numbers. Milecki et al. 2021 (DOI 10.1109/TMI.2021.3056951, section V)
@@ -107,7 +107,7 @@ class _ComplexBlock(nn.Module):
 class ComplexFront(Front):
     """The front in complex numbers, for as many multiplications as `RealFront`.
 
-    Multiplying the correlation map by a unit phase does not change what comes out.
+    Multiplying the maps by a unit phase does not change what comes out.
 
     Parameters
     ----------

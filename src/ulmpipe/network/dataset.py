@@ -1,4 +1,4 @@
-"""Blocks for training: correlation maps and their tracks, with the augmentations that physics allows."""
+"""Blocks for training: filtered images or correlation maps, and their tracks, with the changes that physics allows."""
 
 from __future__ import annotations
 

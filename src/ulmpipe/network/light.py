@@ -183,7 +183,7 @@ class RealFront(Front):
 
 
 class Light(nn.Module):
-    """Network for CPUs: (batch, 2, T, Z, X) correlation maps to (batch, 1, 8Z, 8X) logits of the tracks.
+    """Network for CPUs: (batch, 2, T, Z, X) maps to (batch, 1, 8Z, 8X) logits of the tracks.
 
     Parameters
     ----------

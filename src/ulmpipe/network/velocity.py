@@ -81,7 +81,7 @@ def velocity_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 class VelocityNetwork(nn.Module):
-    """(batch, 2, T, Z, X) correlation maps to (batch, 3, 8Z, 8X): direction along z and x, shortened speed.
+    """(batch, 2, T, Z, X) maps to (batch, 3, 8Z, 8X): direction along z and x, shortened speed.
 
     The length of the direction, about 0 to 1, tells how sure it is; `velocity_of` makes velocities of the three.
 

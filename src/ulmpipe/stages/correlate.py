@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.angiogram import power_doppler
-from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
+from ulmpipe.correlation import remove_carrier
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, read_block
 from ulmpipe.motion import estimate_motion, move_images, no_motion
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._clutter import filter_clutter
+from ulmpipe.stages._maps import maps_of
 from ulmpipe.stages._parameters import Parameters
 
 EDGE_OF_INTERPOLATION = 2  # pixels beside the border where moved images are not exact
@@ -30,17 +31,20 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
     depths = origin["z"] + np.arange(n_z) * spacing["z"]
     with new_store(correlation, provenance=provenance("correlate", parameters, iq, point_spread)) as store:
         block_dims = ("block", "z", "x")
-        maps = new_array(
-            store,
-            "correlation",
-            shape=(n_blocks, 2, n_frames, n_z, n_x),
-            dtype="float16",
-            dims=("block", "part", "frame", "z", "x"),
-            units="1",
-            compressed=False,
-            spacing=spacing,
-            origin=origin,
-        )
+        maps = {
+            name: new_array(
+                store,
+                name,
+                shape=(n_blocks, 2, n_frames, n_z, n_x),
+                dtype="float16",
+                dims=("block", "part", "frame", "z", "x"),
+                units="1",
+                compressed=False,
+                spacing=spacing,
+                origin=origin,
+            )
+            for name in parameters["maps"]
+        }
         pictures = {
             name: new_array(
                 store,
@@ -74,12 +78,9 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
             filtered = filter_clutter(parameters, raw, rng)
             removed.append(filtered.n_removed)
             kept.append(filtered.n_kept)
-            chi = correlation_map(
-                remove_carrier(filtered.images, depths, wavenumber=wavenumber),
-                psf[0],
-                regularization=parameters["correlation"]["regularization"],
-            )
-            maps[block] = as_channels(chi)
+            images_at_baseband = remove_carrier(filtered.images, depths, wavenumber=wavenumber)
+            for name, made in maps_of(parameters["maps"], images_at_baseband, psf[0]).items():
+                maps[name][block] = made
             pictures["power_doppler"][block] = power_doppler(filtered.images)
             pictures["power_unfiltered"][block] = power_doppler(raw)
             # the envelope, since the phase of moved images is that of where they were

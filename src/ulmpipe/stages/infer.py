@@ -20,7 +20,8 @@ def run(
     memory_mb: int = 4000,
 ) -> None:
     """Infer the track probabilities of all blocks."""
-    maps = open_store(correlation, "correlation")["correlation"]
+    seen = parameters["network"]["input"]
+    maps = open_store(correlation, seen)[seen]
     inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
     write_scores(
         detections,

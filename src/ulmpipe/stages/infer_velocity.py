@@ -29,7 +29,8 @@ def run(
     memory_mb: int = 4000,
 ) -> None:
     """Infer the velocities of all blocks; where there is no track they mean nothing."""
-    maps = open_store(correlation, "correlation")["correlation"]
+    seen = parameters["network"]["input"]
+    maps = open_store(correlation, seen)[seen]
     upsampling, (n_blocks, _, _, n_z, n_x) = parameters["targets"]["upsampling"], maps.shape
     write_velocities(
         velocities,

@@ -48,13 +48,14 @@ def run(
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
     sweeps: dict[float, dict[tuple[str, int, int], list[tuple[int, Sweep]]]] = {}
     for path in validation:
-        store = open_store(path, "correlation", "tracks")
+        seen = parameters["network"]["input"]
+        store = open_store(path, seen, "correlation", "tracks")
         maps, truths = store["correlation"], crop_border(store["tracks"][:], border)
         groups = np.asarray(store.attrs["group"])
         # a rotation has one concentration
         concentration_of = dict(zip(groups.tolist(), store.attrs["concentration_per_mm3"], strict=True))
         blocks = range(maps.shape[0])
-        inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
+        inferred = network_maps(parameters, model, store[seen], threads=threads, memory_mb=memory_mb)
         scores = {
             "network": np.stack(list(progress(inferred, "network on validation blocks", total=len(blocks)))),
             "expert": np.stack(

@@ -21,6 +21,7 @@ def run(parameters: Parameters, *, models: list[Path], operating_points: Path, f
         folder / DESCRIPTION,
         {
             "network": parameters["network"]["name"],
+            "input": parameters["network"]["input"],
             "made_for": without_infinity(parameters["made_for"]),
             "provenance": provenance("pack_model", parameters, *models, operating_points),
         },

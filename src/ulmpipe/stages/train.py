@@ -93,8 +93,8 @@ def run(
 
 
 def _examples_of(held_out: TrackDataset, trained: Trained, *, title: str) -> Figure:
-    correlation, tracks = (part.numpy() for part in held_out[held_out.fullest()])
-    return examples_figure(np.hypot(*correlation), tracks[0] > 0, trained.examples, title=title)
+    maps, tracks = (part.numpy() for part in held_out[held_out.fullest()])
+    return examples_figure(np.hypot(*maps), tracks[0] > 0, trained.examples, title=title)
 
 
 def _settings(section: Parameters) -> dict[str, Any]:
@@ -104,10 +104,11 @@ def _settings(section: Parameters) -> dict[str, Any]:
 def _data_set(
     parameters: Parameters, stores: list[Path], memory: Memory, *, augmentation: Augmentation | None
 ) -> TrackDataset:
-    opened = [open_store(store, "correlation", "tracks") for store in stores]
+    seen = parameters["network"]["input"]
+    opened = [open_store(store, seen, "tracks") for store in stores]
     dilated = partial(dilate_tracks, radius=parameters["dilation_radius"])
     return TrackDataset(
-        [Blocks(store["correlation"], memory) for store in opened],
+        [Blocks(store[seen], memory) for store in opened],
         [Blocks(store["tracks"], memory, dilated) for store in opened],
         augmentation=augmentation,
         seed=parameters["seed"],

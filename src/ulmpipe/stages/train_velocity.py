@@ -90,10 +90,11 @@ def _data_set(
     *,
     augmentation: Augmentation | None,
 ) -> VelocityDataset:
-    opened = [open_store(store, "correlation", "tracks") for store in stores]
+    seen = parameters["network"]["input"]
+    opened = [open_store(store, seen, "tracks") for store in stores]
     targets = [open_store(store, "velocity") for store in velocities]
     return VelocityDataset(
-        [Blocks(store["correlation"], memory) for store in opened],
+        [Blocks(store[seen], memory) for store in opened],
         [Blocks(store["tracks"], memory) for store in opened],
         [Blocks(store["velocity"], memory, read=in_metres) for store in targets],
         augmentation=augmentation,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ulmpipe.acoustics.receiver import receiver_noise
 from ulmpipe.beamforming.das import Grid, delay_and_sum
-from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
-from ulmpipe.device import array_module, to_host
+from ulmpipe.correlation import remove_carrier
+from ulmpipe.device import array_module
 from ulmpipe.imaging import simulate_image
 from ulmpipe.io.stores import new_array, new_store, open_store, provenance, writing_behind
 from ulmpipe.phantom import (
@@ -31,6 +31,7 @@ from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3, read_bubbles, read_reflectivity
 from ulmpipe.stages._clutter import filter_clutter
+from ulmpipe.stages._maps import maps_of
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import (
     fine_axis,
@@ -60,16 +61,19 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
         blocks, provenance=provenance("training_blocks", parameters, trajectories, point_spread)
     ) as store:
         pixel = parameters["beamforming"]["pixel"]
-        correlation = new_array(
-            store,
-            "correlation",
-            shape=(n_blocks, 2, n_frames, window, window),
-            dtype="float16",
-            dims=("block", "part", "frame", "z", "x"),
-            units="1",
-            compressed=False,
-            spacing={"z": pixel, "x": pixel},
-        )
+        maps = {
+            name: new_array(
+                store,
+                name,
+                shape=(n_blocks, 2, n_frames, window, window),
+                dtype="float16",
+                dims=("block", "part", "frame", "z", "x"),
+                units="1",
+                compressed=False,
+                spacing={"z": pixel, "x": pixel},
+            )
+            for name in parameters["maps"]
+        }
         tracks = new_array(
             store,
             "tracks",
@@ -87,10 +91,11 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
             ]
         made = _blocks(parameters, bubbles, psf)
         with writing_behind() as write:
-            for block, (maps, target) in enumerate(
+            for block, (looked_at, target) in enumerate(
                 progress(made, f"blocks of {parameters['name']}", total=n_blocks)
             ):
-                write(correlation, block, maps)
+                for name, array in maps.items():
+                    write(array, block, looked_at[name])
                 write(tracks, block, target)
 
 
@@ -163,7 +168,7 @@ def _echo_level(parameters: Parameters, block: int) -> np.float32:
 
 def _blocks(
     parameters: Parameters, bubbles: Any, psf: Any
-) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
+) -> Iterator[tuple[dict[str, NDArray[np.float16]], NDArray[np.bool_]]]:
     scene, group = None, -1
     visible = slice_of(parameters)
     for block in range(parameters["first_block"], parameters["first_block"] + parameters["n_blocks"]):
@@ -293,7 +298,7 @@ def _states(
 
 def _block(
     parameters: Parameters, scene: _Scene, visible: Slice, bubbles: Any, psf: Any, block: int
-) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+) -> tuple[dict[str, NDArray[np.float16]], NDArray[np.bool_]]:
     rng, placement = block_generator(parameters, block), scene.placement
     placed = place_bubbles(parameters, placement, bubbles, block, rng)
     position, path, concentration = placed.position, placed.path, placed.concentration_per_mm3
@@ -314,15 +319,8 @@ def _block(
         phase = np.exp(2j * np.pi * rng.random(len(iq))).astype(np.complex64)
         iq += xp.asarray(scene.noise_images[chosen] * phase[:, None, None])
 
-    chi = correlation_map(
-        remove_carrier(
-            filter_clutter(parameters, iq, rng).images,
-            placement.grid.z,
-            wavenumber=psf.attrs["wavenumber"],
-        ),
-        psf[0],
-        regularization=parameters["correlation"]["regularization"],
-    )
+    filtered = filter_clutter(parameters, iq, rng).images
+    at_baseband = remove_carrier(filtered, placement.grid.z, wavenumber=psf.attrs["wavenumber"])
     upsampling = parameters["targets"]["upsampling"]
     target = track_map(
         placed.where_seen(placement),
@@ -330,4 +328,4 @@ def _block(
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),
     )
-    return to_host(as_channels(chi)), target
+    return maps_of(parameters["maps"], at_baseband, psf[0]), target
