@@ -8,7 +8,7 @@ import pytest
 from ulmpipe.acoustics import PlaneWaves, named_probe
 from ulmpipe.beamforming import Grid
 from ulmpipe.clutter import svd_filter
-from ulmpipe.correlation import as_channels, correlation_map, remove_carrier
+from ulmpipe.correlation import as_channels, correlation_map, remove_carrier, unit_images
 from ulmpipe.device import to_host
 from ulmpipe.errors import InputError
 from ulmpipe.imaging import simulate_image
@@ -29,6 +29,13 @@ def test_the_maps_agree(gpu, shape, psf_shape):
         assert isinstance(found, gpu.ndarray)
         np.testing.assert_allclose(to_host(found), expected, atol=3e-6)
         assert np.abs(to_host(found)).max() < 1
+
+
+def test_the_unit_images_agree(gpu):
+    images = 1e6 * random_images(20, 9, 7)
+    found = unit_images(gpu.asarray(images))
+    assert isinstance(found, gpu.ndarray)
+    np.testing.assert_allclose(to_host(found), unit_images(images), rtol=1e-6)
 
 
 def test_a_copy_of_the_psf_stays_below_one(gpu):

@@ -43,9 +43,14 @@ def unit_images(iq: NDArray[np.complex64]) -> NDArray[np.complex64]:
         Images that are not finite.
 
     """
-    scaled = iq * _power_of_two_scale(iq)
-    mean_square = float((abs(scaled) ** 2).mean(dtype=np.float64)) if iq.size else 0.0
-    return scaled / np.float32(mean_square**0.5) if mean_square > 0 else scaled
+    xp = array_module(iq)
+    scaled = xp.ascontiguousarray(iq * _power_of_two_scale(iq))
+    # in parts, so that the squares take little memory beside a long block
+    squares = [xp.square(part.view(np.float32)).sum(dtype=np.float64) for part in xp.array_split(scaled, 16)]
+    total = float(sum(squares))
+    if total > 0:
+        scaled /= np.float32((total / iq.size) ** 0.5)
+    return scaled
 
 
 def correlation_map(
