@@ -43,11 +43,10 @@ def unit_images(iq: NDArray[np.complex64]) -> NDArray[np.complex64]:
         Images that are not finite.
 
     """
-    xp = array_module(iq)
-    scaled = xp.ascontiguousarray(iq * _power_of_two_scale(iq))
-    # in parts, so that the squares take little memory beside a long block
-    squares = [xp.square(part.view(np.float32)).sum(dtype=np.float64) for part in xp.array_split(scaled, 16)]
-    total = float(sum(squares))
+    scaled = array_module(iq).ascontiguousarray(iq * _power_of_two_scale(iq))
+    # frames by frames, so that the squares take little memory beside a long block
+    parts = (scaled[first : first + 32].view(np.float32) for first in range(0, len(scaled), 32))
+    total = sum(float((part * part).sum(dtype=np.float64)) for part in parts)
     if total > 0:
         scaled /= np.float32((total / iq.size) ** 0.5)
     return scaled
