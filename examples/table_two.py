@@ -89,6 +89,7 @@ def shard_of_blocks(
     from ulmpipe.io.stores import complete_or_absent, open_store, read_block
     from ulmpipe.stages import training_blocks
     from ulmpipe.stages._detections import expert_map, network_maps, operated
+    from ulmpipe.stages._maps import as_correlation
 
     path, parameters = place_of_shard(settings, files, folder, part)
     if path.exists():
@@ -99,12 +100,14 @@ def shard_of_blocks(
         parameters, trajectories=files["trajectories"], point_spread=files["point_spread"], blocks=blocks
     )
     seen = settings["network"]["input"]
-    store = open_store(blocks, seen, "correlation", "tracks")
-    maps, tracks = store["correlation"], store["tracks"][:]
+    store = open_store(blocks, seen, "tracks")
+    maps, tracks = store[seen], store["tracks"][:]
+    psf = open_store(files["point_spread"], "point_spread")["point_spread"][0]
     empty = np.zeros((MOST_BLOCKS, *tracks.shape[1:]), np.float16)
     best = {(method, *variant): empty for method, variants in VARIANTS.items() for variant in variants}
-    for block, network in enumerate(network_maps(settings, files["weights"], store[seen], threads=1)):
-        scores = {"network": network, "expert": expert_map(read_block(maps, block), upsampling=upsampling)}
+    for block, network in enumerate(network_maps(settings, files["weights"], maps, threads=1)):
+        chi = as_correlation(seen, read_block(maps, block), psf, settings["correlation"])
+        scores = {"network": network, "expert": expert_map(chi, upsampling=upsampling)}
         for variant, highest in best.items():
             method, radius, rise = variant
             best[variant] = add_block(highest, operated(scores[method], radius=radius, rise=rise))
@@ -289,8 +292,8 @@ def main() -> None:
     settings = load_configuration(default, arguments.configuration).model_dump(mode="json")
     model = read_model(arguments.model)
     settings["network"] |= {"name": model["network"], "input": model["input"]}
-    both = {"filtered": {}, "correlation": {"regularization": settings["correlation"]["regularization"]}}
-    settings["maps"] = {name: both[name] for name in (model["input"], "correlation")}
+    maps = {"filtered": {}, "correlation": {"regularization": settings["correlation"]["regularization"]}}
+    settings["maps"] = {model["input"]: maps[model["input"]]}
     border = settings["evaluation"]["border"]
     volumes = {name: of_volume(settings, name, arguments) for name in (*arguments.validation, arguments.test)}
     rows = []

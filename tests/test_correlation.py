@@ -144,12 +144,20 @@ def test_a_bad_input_is_named(iq, psf, regularization, message):
 @pytest.mark.parametrize("scale", [1.0, 3e-30, 2e30])
 def test_unit_images_have_a_root_mean_square_of_one_whatever_their_scale(scale):
     """Squares of such float32 values would vanish or overflow."""
-    iq = random_images(np.random.default_rng(5), (3, 7, 9))
+    iq = random_images(np.random.default_rng(5), (70, 7, 9))
     unit = unit_images((iq * scale).astype(np.complex64))
     assert unit.dtype == np.complex64
     expected = iq / np.sqrt(np.mean(np.abs(iq.astype(complex)) ** 2))
     np.testing.assert_allclose(unit, expected, rtol=1e-5)
     assert np.isfinite(as_channels(unit)).all()
+
+
+def test_pixels_that_a_motion_or_a_mask_left_empty_do_not_make_the_others_brighter():
+    inner = random_images(np.random.default_rng(6), (5, 8, 10))
+    masked = np.pad(inner, ((0, 0), (4, 4), (4, 4)))
+    np.testing.assert_allclose(unit_images(masked)[:, 4:-4, 4:-4], unit_images(inner), rtol=1e-6)
+    of_other_order = np.asfortranarray(inner)
+    np.testing.assert_array_equal(unit_images(of_other_order), unit_images(inner))
 
 
 def test_unit_images_of_nothing_are_nothing_and_those_that_are_not_finite_are_refused():

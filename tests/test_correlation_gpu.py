@@ -32,7 +32,7 @@ def test_the_maps_agree(gpu, shape, psf_shape):
 
 
 def test_the_unit_images_agree(gpu):
-    images = 1e6 * random_images(20, 9, 7)
+    images = 1e6 * random_images(70, 9, 7)
     found = unit_images(gpu.asarray(images))
     assert isinstance(found, gpu.ndarray)
     np.testing.assert_allclose(to_host(found), unit_images(images), rtol=1e-6)

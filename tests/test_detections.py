@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ulmpipe.errors import InputError
 from ulmpipe.io.stores import write_json
 from ulmpipe.network import build_network, save_weights
 from ulmpipe.stages._detections import blocks_at_once, network_maps, operating_points_of
@@ -18,7 +19,7 @@ def model(tmp_path):
 
 def parameters(*, mirrored):
     return {
-        "network": {"name": "light", "precision": "float32"},
+        "network": {"name": "light", "input": "filtered", "precision": "float32"},
         "inference": {"mode": "whole_field", "tile": None, "mirrored": mirrored},
     }
 
@@ -34,6 +35,16 @@ def test_a_mirrored_field_has_the_mirrored_answer_when_both_are_averaged(model):
     assert np.abs(once[0] - once_mirrored[0][:, ::-1]).max() > 1e-4
     for one, a, b in zip(averaged, once, once_mirrored, strict=True):
         np.testing.assert_allclose(one, (a + b[:, ::-1]) / 2, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("trained_on", [{"input": "correlation"}, {}])
+def test_weights_trained_on_other_maps_are_refused_in_one_line(model, trained_on):
+    """Their shapes are the same: nothing else would notice."""
+    made = {"parameters": {"network": {"name": "light"} | trained_on}}
+    save_weights(build_network("light", seed=3), model, metadata=made)
+    maps = np.zeros((1, 2, 32, 16, 20), np.float16)
+    with pytest.raises(InputError, match=r"trained with network\.input: correlation; expected filtered"):
+        next(network_maps(parameters(mirrored=False), model, maps, threads=1))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ulmpipe.io.stores import open_store
 STORES = {
     "point_spread": ("point_spread",),
     "trajectories/synthetic_1": ("position", "velocity", "rank"),
-    "training/synthetic_1/validation": ("correlation", "filtered", "tracks"),
+    "training/synthetic_1/validation": ("filtered", "tracks"),
     "channel_data/20MB": ("samples",),
     "iq/20MB": ("iq",),
     "correlation/20MB": ("correlation", "filtered", "power_doppler", "tissue"),

@@ -99,22 +99,37 @@ def test_a_model_for_two_dimensions_says_so_in_json_that_anyone_reads(tmp_path):
     assert line == "probe.height is 0.0015, the model was trained with inf"
 
 
-def test_a_model_of_before_there_was_a_choice_sees_correlation_maps(folder):
+def given_to_reconstruct(folder, tmp_path, changes):
+    """Parameters of two stages of a run with a model."""
+    run = tmp_path / "run"
+    run.mkdir()
+    prepare(run)
+    jobs = commands(run, SMALL | {"model": str(folder)} | changes, ("results/angio_20MB.png",))
+    words = {name: shlex.split(jobs[f"{name}:20MB"]) for name in ("correlate", "infer")}
+    return {name: json.loads(each[each.index("--parameters") + 1]) for name, each in words.items()}
+
+
+def test_a_model_of_before_there_was_a_choice_sees_correlation_maps(folder, tmp_path):
     described = json.loads((folder / "model.json").read_text())
     del described["input"]
     (folder / "model.json").write_text(json.dumps(described))
     assert read_model(folder)["input"] == "correlation"
+    given = given_to_reconstruct(folder, tmp_path, {})
+    assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}}
+    assert given["infer"]["network"]["input"] == "correlation"
+
+
+def test_a_model_that_looks_at_something_unknown_is_refused_in_one_line(folder):
+    described = json.loads((folder / "model.json").read_text()) | {"input": None}
+    (folder / "model.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"model.json: input: None; expected filtered or correlation"):
+        read_model(folder)
 
 
 def test_a_model_is_given_what_it_was_trained_on(folder, tmp_path):
     """Whatever the configuration says of a network's input."""
-    run = tmp_path / "run"
-    run.mkdir()
-    prepare(run)
-    settings = SMALL | {"model": str(folder), "network": {"name": "light", "input": "correlation"}}
-    jobs = commands(run, settings, ("results/angio_20MB.png",))
-    words = {name: shlex.split(jobs[f"{name}:20MB"]) for name in ("correlate", "infer")}
-    given = {name: json.loads(each[each.index("--parameters") + 1]) for name, each in words.items()}
+    other = {"network": {"name": "light", "input": "correlation"}}
+    given = given_to_reconstruct(folder, tmp_path, other)
     assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}, "filtered": {}}
     assert (given["infer"]["network"]["name"], given["infer"]["network"]["input"]) == ("complex", "filtered")
 

@@ -13,6 +13,7 @@ from dry_runs import ROOT, commands, prepare, would_run
 from small_run import SMALL, run_stages, stage_arguments
 
 from ulmpipe.configuration import load_configuration
+from ulmpipe.correlation import as_channels, correlation_map, from_channels
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import open_store
 from ulmpipe.stages import beamform, correlate, recorded_channel_data, recorded_images
@@ -130,6 +131,12 @@ def test_images_enter_behind_the_beamformer(phantom: Path, tmp_path: Path, carri
     np.testing.assert_allclose(
         found["correlation"][:], expected["correlation"][:], atol=2e-3
     )  # half precision
+    # what a correlation map is made of, but for its scale
+    for block in range(found["filtered"].shape[0]):
+        filtered = from_channels(found["filtered"][block])
+        assert np.mean(np.abs(filtered) ** 2) == pytest.approx(1, rel=1e-3)
+        again = as_channels(correlation_map(filtered, psf[0], regularization=1.0))
+        np.testing.assert_allclose(again, found["correlation"][block], atol=2e-3)
     largest = np.abs(expected["filtered"][:].astype(np.float32)).max()
     np.testing.assert_allclose(found["filtered"][:], expected["filtered"][:], atol=2e-3 * largest)
 

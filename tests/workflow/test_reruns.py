@@ -62,6 +62,12 @@ def test_another_input_of_the_network_filters_again_and_makes_the_blocks_it_is_t
     assert not again & {"trajectories", "vessel_graph", "point_spread"}
 
 
+def test_another_correlation_for_the_expert_alone_trains_nothing_again(finished):
+    again = rules(would_run(finished, changed("correlation", regularization=0.5)))
+    assert {"correlate", "localize", "operating_points"} <= again
+    assert not again & {"training_blocks", "train"}
+
+
 def test_another_f_number_beamforms_again_and_simulates_the_channel_data_that_were_temporary(finished):
     again = rules(would_run(finished, changed("beamforming", f_number=2.5)))
     assert again == {"channel_data", "point_spread"} | IMAGING | TRAINING

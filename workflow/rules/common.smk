@@ -140,11 +140,11 @@ def training_set_of(shard):
     return without("training_set", *others)
 
 
-def looked_at(by_expert):
-    """Which maps of a block are kept, with their settings: what the network sees, and what the expert needs."""
-    maps = {"filtered": {}, "correlation": without("correlation", "point_spread_shape")}
-    wanted = [sections["network"]["input"], *(["correlation"] if by_expert else [])]
-    return {name: maps[name] for name in wanted}
+def maps_for(*methods):
+    """Which maps of a block are kept, with their settings: what the network sees, and what the expert does."""
+    seen = {"network": sections["network"]["input"], "expert": "correlation"}
+    settings_of = {"filtered": {}, "correlation": without("correlation", "point_spread_shape")}
+    return {seen[method]: settings_of[seen[method]] for method in methods}
 
 
 def bubble_sizes():

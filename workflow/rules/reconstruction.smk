@@ -43,7 +43,7 @@ rule correlate:
             "motion",
             "clutter_filter",
             sequence=sequence_of(wildcards.acquisition),
-            maps=looked_at(by_expert=True),
+            maps=maps_for("network", "expert"),
         ),
     log:
         f"{results}/logs/correlate/{{acquisition}}.log",

@@ -54,6 +54,7 @@ rule operating_points:
         "Thresholds of network and expert, chosen on validation blocks"
     input:
         validation=validation_blocks_of_all,
+        point_spread=f"{results}/point_spread.zarr",
         model=f"{results}/model/phase_2.safetensors",
     output:
         operating_points=f"{results}/model/operating_points.json",
@@ -64,7 +65,14 @@ rule operating_points:
             f"{results}/model/validation_block.png", caption="../report/validation_block.rst", category="Training"
         ),
     params:
-        parameters=given("operating_points", "network", "inference", "evaluation", targets={"upsampling": settings.targets.upsampling}),
+        parameters=given(
+            "operating_points",
+            "network",
+            "inference",
+            "evaluation",
+            correlation=without("correlation", "point_spread_shape"),
+            targets={"upsampling": settings.targets.upsampling},
+        ),
     log:
         f"{results}/logs/operating_points.log",
     benchmark:
@@ -77,7 +85,8 @@ rule operating_points:
         runtime=60,
     shell:
         "python -m ulmpipe operating_points --parameters {params.parameters:q} --threads {threads} --memory-mb {resources.mem_mb}"
-        " --validation {input.validation} --model {input.model} --operating-points {output.operating_points}"
+        " --validation {input.validation} --point-spread {input.point_spread} --model {input.model}"
+        " --operating-points {output.operating_points}"
         " --picture {output.picture} --block-picture {output.block_picture} 2>&1 | tee -i {log}"
 
 

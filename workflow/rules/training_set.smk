@@ -1,4 +1,4 @@
-# 3–7. Training set: simulate, beamform, filter and correlate blocks of the training volumes, in memory, shard by shard.
+# 3–7. Training set: simulate, beamform and filter blocks of the training volumes, in memory, shard by shard.
 
 
 rule point_spread:
@@ -48,7 +48,7 @@ rule training_blocks:
             name=wildcards.volume,
             side=settings.volumes.cube * settings.volumes.dilation,
             validation=wildcards.shard == "validation",
-            maps=looked_at(by_expert=wildcards.shard == "validation"),
+            maps=maps_for("network"),
             first_block=shard_blocks(wildcards.shard)[0],
             n_blocks=shard_blocks(wildcards.shard)[1],
         ),

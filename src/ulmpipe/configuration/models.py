@@ -11,7 +11,8 @@ from ulmpipe.io.stores import read_json, without_infinity
 
 WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_points.json", "model.json"
 VELOCITY_WEIGHTS = "velocity.safetensors"  # a model may have them or not
-# sections of the configuration that decide what correlation maps look like
+INPUTS = ("filtered", "correlation")  # what a network may look at: `network.input`
+# sections of the configuration that decide what it sees, and what the expert does
 MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutter_filter")
 
 
@@ -21,7 +22,7 @@ def read_model(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        A folder that is not there, or lacks one of the three files or one of the two fields.
+        A folder that is not there, or lacks one of the three files or one of the fields, or has an unknown input.
     """
     for name in (WEIGHTS, OPERATING_POINTS, DESCRIPTION):
         if not (folder / name).is_file():
@@ -32,7 +33,12 @@ def read_model(folder: Path) -> dict[str, Any]:
     for field in ("network", "made_for"):
         if field not in description:
             raise InputError(f"{folder / DESCRIPTION}: {field}: missing")
-    return {"input": "correlation"} | description  # those of before there was a choice
+    description = {"input": "correlation"} | description  # those of before there was a choice
+    if description["input"] not in INPUTS:
+        raise InputError(
+            f"{folder / DESCRIPTION}: input: {description['input']!r}; expected {' or '.join(INPUTS)}"
+        )
+    return description
 
 
 def unlike(sections: Mapping[str, Any], made_for: Mapping[str, Any]) -> Iterator[str]:

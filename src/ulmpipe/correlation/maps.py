@@ -31,11 +31,12 @@ def remove_carrier(
 
 
 def unit_images(iq: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Images of a block divided by their root mean square over all frames and pixels; those of nothing stay zero.
+    """Images (frame, z, x) of a block divided by their root mean square, over all frames and all pixels but empty ones.
 
     Linear, so that the sum of two bubbles' images stays the sum, and no sharper or blunter than what was beamformed: a
     network learns more from them, in as many steps, than from correlation maps, which blur them by the point spread
-    function once more. CuPy's images stay on the GPU.
+    function once more. Pixels that are zero in all frames, as motion and masks leave them, do not count. CuPy's images
+    stay on the GPU.
 
     Raises
     ------
@@ -43,13 +44,15 @@ def unit_images(iq: NDArray[np.complex64]) -> NDArray[np.complex64]:
         Images that are not finite.
 
     """
-    scaled = array_module(iq).ascontiguousarray(iq * _power_of_two_scale(iq))
-    # frames by frames, so that the squares take little memory beside a long block
-    parts = (scaled[first : first + 32].view(np.float32) for first in range(0, len(scaled), 32))
-    total = sum(float((part * part).sum(dtype=np.float64)) for part in parts)
-    if total > 0:
-        scaled /= np.float32((total / iq.size) ** 0.5)
-    return scaled
+    xp = array_module(iq)
+    images = xp.ascontiguousarray(iq, dtype=np.complex64)
+    images = images * _power_of_two_scale(images)
+    energy = xp.zeros(images.shape[1:], np.float64)
+    for first in range(0, len(images), 32):  # so that the squares take little memory beside a long block
+        energy += (abs(images[first : first + 32]) ** 2).sum(axis=0, dtype=np.float64)
+    if n_filled := int((energy > 0).sum()):
+        images /= np.float32((float(energy.sum()) / (n_filled * len(images))) ** 0.5)
+    return images
 
 
 def correlation_map(

@@ -252,7 +252,7 @@ def block_figure(
     colormap: str = "inferno",
     dpi: int = 130,
 ) -> Figure:
-    """One block as a method sees it and as it answers: max |χ| over the frames, truth, expert, network.
+    """One block as the expert sees it and as both methods answer: max |χ| over the frames, truth, expert, network.
 
     Parameters
     ----------

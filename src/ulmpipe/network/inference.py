@@ -175,7 +175,7 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, object]:
 
 def _check_shape(correlation: NDArray[np.floating]) -> None:
     if correlation.ndim != 4 or correlation.shape[0] != 2 or 0 in correlation.shape:
-        raise InputError(f"correlation: shape {correlation.shape}; expected (2, T, Z, X)")
+        raise InputError(f"maps: shape {correlation.shape}; expected (2, T, Z, X)")
 
 
 def _prepare(correlation: NDArray[np.floating]) -> Tensor:

@@ -16,6 +16,7 @@ from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
+from ulmpipe.stages._weights import load_trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,10 +46,10 @@ def network_maps(
     import torch
 
     from ulmpipe.network.architectures import build_network
-    from ulmpipe.network.inference import infer_field, infer_sliding, load_weights
+    from ulmpipe.network.inference import infer_field, infer_sliding
 
     network = build_network(parameters["network"]["name"], seed=0)
-    load_weights(network, model)
+    load_trained(network, model, parameters)
     precision, inference = parameters["network"]["precision"], parameters["inference"]
     if torch.cuda.is_available():
         network, threads = network.cuda(), 1
@@ -113,7 +114,7 @@ def write_scores(
     units: str,
     made: dict[str, Any],
 ) -> None:
-    """Write the score maps of all blocks of the correlation maps (block, 2, frame, z, x) to a store."""
+    """Write the score maps of all blocks, made of maps (block, 2, frame, z, x), to a store."""
     n_blocks, _, _, n_z, n_x = maps.shape
     with new_store(detections, provenance=made) as store:
         array = new_array(

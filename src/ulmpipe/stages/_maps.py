@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ulmpipe.correlation import as_channels, correlation_map, unit_images
+from ulmpipe.correlation import as_channels, correlation_map, from_channels, unit_images
 from ulmpipe.device import to_host
 from ulmpipe.stages._parameters import Parameters
 
 
-def maps_of(maps: Parameters, images: Any, point_spread_function: Any) -> dict[str, Any]:
-    """Each of the `maps`, which have settings of their own, as (2, frame, z, x) float16 on the host.
+def maps_of(maps: Parameters, images: Any, point_spread_function: Any) -> Iterator[tuple[str, Any]]:
+    """Names of the `maps`, which have settings of their own, and each as (2, frame, z, x) float16 on the host.
 
     `images` are filtered, (frame, z, x) complex64; their carrier and that of the point spread function are removed.
     """
+    for name, settings in maps.items():
+        filtered = name == "filtered"
+        made = unit_images(images) if filtered else correlation_map(images, point_spread_function, **settings)
+        yield name, to_host(as_channels(made))
 
-    def made(name: str, settings: Parameters) -> NDArray[Any]:
-        if name == "filtered":
-            return unit_images(images)
-        return correlation_map(images, point_spread_function, **settings)
 
-    return {name: to_host(as_channels(made(name, settings))) for name, settings in maps.items()}
+def as_correlation(
+    seen: str, channels: NDArray[Any], point_spread_function: Any, settings: Parameters
+) -> NDArray[Any]:
+    """What the expert looks at, of what a network sees; the scale of filtered images does not change their maps."""
+    if seen == "correlation":
+        return channels
+    chi = correlation_map(
+        from_channels(channels), point_spread_function, regularization=settings["regularization"]
+    )
+    return as_channels(chi)

@@ -66,7 +66,7 @@ def extent_of(images: Any) -> tuple[float, float, float, float]:
 
 
 def carrier_wavenumber(parameters: Parameters) -> float:
-    """Wavenumber of the carrier that correlation maps are freed of, rad/m."""
+    """Wavenumber of the carrier that filtered images and correlation maps are freed of, rad/m."""
     return (
         2 * np.pi * parameters["sequence"]["demodulation_frequency"] / parameters["medium"]["speed_of_sound"]
     )

@@ -79,7 +79,7 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
             removed.append(filtered.n_removed)
             kept.append(filtered.n_kept)
             images_at_baseband = remove_carrier(filtered.images, depths, wavenumber=wavenumber)
-            for name, made in maps_of(parameters["maps"], images_at_baseband, psf[0]).items():
+            for name, made in maps_of(parameters["maps"], images_at_baseband, psf[0]):
                 maps[name][block] = made
             pictures["power_doppler"][block] = power_doppler(filtered.images)
             pictures["power_unfiltered"][block] = power_doppler(raw)

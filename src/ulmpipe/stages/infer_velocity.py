@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.io.stores import open_store, provenance
-from ulmpipe.network.inference import load_weights
 from ulmpipe.network.velocity import build_velocity_network, infer_velocity
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import blocks_at_once, over_blocks
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
 from ulmpipe.stages._velocities import write_velocities
+from ulmpipe.stages._weights import load_trained
 
 
 def run(
@@ -47,7 +47,7 @@ def _inferred(
     import torch
 
     network = build_velocity_network(parameters["network"]["name"], seed=0)
-    load_weights(network, model)
+    load_trained(network, model, parameters)
     precision, inference = parameters["network"]["precision"], parameters["inference"]
     if torch.cuda.is_available():
         network, threads = network.cuda(), 1

@@ -17,6 +17,7 @@ from ulmpipe.figures.diagnostics import threshold_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
 from ulmpipe.progress import progress
 from ulmpipe.stages._detections import expert_map, network_maps, operated
+from ulmpipe.stages._maps import as_correlation
 from ulmpipe.stages._parameters import Parameters
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def run(
     parameters: Parameters,
     *,
     validation: list[Path],
+    point_spread: Path,
     model: Path,
     operating_points: Path,
     picture: Path,
@@ -46,20 +48,24 @@ def run(
     The blocks of a rotation are accumulated together.
     """
     upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
+    seen, psf = parameters["network"]["input"], open_store(point_spread, "point_spread")["point_spread"][0]
+
+    def correlation(channels: NDArray[np.float16]) -> NDArray[np.float16]:
+        return as_correlation(seen, channels, psf, parameters["correlation"])
+
     sweeps: dict[float, dict[tuple[str, int, int], list[tuple[int, Sweep]]]] = {}
     for path in validation:
-        seen = parameters["network"]["input"]
-        store = open_store(path, seen, "correlation", "tracks")
-        maps, truths = store["correlation"], crop_border(store["tracks"][:], border)
+        store = open_store(path, seen, "tracks")
+        maps, truths = store[seen], crop_border(store["tracks"][:], border)
         groups = np.asarray(store.attrs["group"])
         # a rotation has one concentration
         concentration_of = dict(zip(groups.tolist(), store.attrs["concentration_per_mm3"], strict=True))
         blocks = range(maps.shape[0])
-        inferred = network_maps(parameters, model, store[seen], threads=threads, memory_mb=memory_mb)
+        inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
         scores = {
             "network": np.stack(list(progress(inferred, "network on validation blocks", total=len(blocks)))),
             "expert": np.stack(
-                [expert_map(read_block(maps, block), upsampling=upsampling) for block in blocks]
+                [expert_map(correlation(read_block(maps, block)), upsampling=upsampling) for block in blocks]
             ),
         }
         if path == validation[0]:
@@ -84,7 +90,7 @@ def run(
             for method in VARIANTS
         }
         points.append({"concentration_per_mm3": concentration, **best})
-    made = provenance("operating_points", parameters, *validation, model)
+    made = provenance("operating_points", parameters, *validation, point_spread, model)
     write_json(operating_points, {"operating_points": points, "provenance": made})
     # pictures of the densest
     per_block = {method: points[-1][method]["per_block"] for method in VARIANTS}
@@ -97,20 +103,21 @@ def run(
     with complete_or_absent(picture) as temporary:
         figure.savefig(temporary)
     with complete_or_absent(block_picture) as temporary:
-        _first_block(validation[0], example, per_block["expert"]).savefig(temporary)
+        store = open_store(validation[0], seen, "tracks")
+        chi = from_channels(correlation(read_block(store[seen], 0)))
+        _first_block(store, chi, example, per_block["expert"]).savefig(temporary)
 
 
 def _first_block(
-    validation: Path, scores: dict[str, NDArray[np.float32]], expert: dict[str, float]
+    store: Any, chi: NDArray[np.complex64], scores: dict[str, NDArray[np.float32]], expert: dict[str, float]
 ) -> Figure:
-    """What both methods make of one block: a network that has not learnt enough paints blobs."""
-    store = open_store(validation, "correlation", "tracks")
-    channels, spacing = read_block(store["correlation"], 0), store["correlation"].attrs["spacing"]
+    """What both methods make of the first block: a network that has not learnt enough paints blobs."""
+    tracks = store["tracks"]
+    spacing, (n_z, n_x) = tracks.attrs["spacing"], tracks.shape[1:]
     detections = operated(scores["expert"], radius=int(expert["radius"]), rise=int(expert["rise"]))
-    n_z, n_x = channels.shape[2:]
     return block_figure(
-        from_channels(channels),
-        read_block(store["tracks"], 0),
+        chi,
+        read_block(tracks, 0),
         detections >= expert["threshold"],
         scores["network"],
         extent=(-n_x / 2 * spacing["x"], n_x / 2 * spacing["x"], 0.0, n_z * spacing["z"]),

@@ -19,11 +19,12 @@ from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import is_first_process
-from ulmpipe.network.inference import load_weights, save_weights
+from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._training_sets import Blocks, Memory, write_history
+from ulmpipe.stages._weights import load_trained
 from ulmpipe.targets import dilate_tracks
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def run(
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     network = build_network(parameters["network"]["name"], seed=parameters["seed"])
     if weights is not None:
-        load_weights(network, weights)
+        load_trained(network, weights, parameters)
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )

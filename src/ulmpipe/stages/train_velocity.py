@@ -10,12 +10,13 @@ from ulmpipe.figures.curves import loss_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.dataset import Augmentation, VelocityDataset
-from ulmpipe.network.inference import load_weights, save_weights
+from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._training_sets import Blocks, Memory, write_history
 from ulmpipe.stages._velocities import in_metres
+from ulmpipe.stages._weights import load_trained
 
 
 def run(
@@ -44,7 +45,7 @@ def run(
     network = build_velocity_network(
         parameters["network"]["name"], seed=parameters["seed"], frozen=section["frozen_trunk"]
     )
-    load_weights(network.trunk, weights)
+    load_trained(network.trunk, weights, parameters)
     memory = Memory(memory_mb)
     made = provenance(
         "train_velocity", parameters, *blocks, *velocities, *validation, *validation_velocities, weights

@@ -1,4 +1,4 @@
-"""Stages 3 to 7 for the training volumes: bubbles in tissue, imaged, filtered and correlated, and their targets."""
+"""Stages 3 to 7 for the training volumes: bubbles in tissue, imaged and filtered, and their targets."""
 
 from __future__ import annotations
 
@@ -328,4 +328,4 @@ def _block(
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),
     )
-    return maps_of(parameters["maps"], at_baseband, psf[0]), target
+    return dict(maps_of(parameters["maps"], at_baseband, psf[0])), target
