@@ -169,7 +169,7 @@ def test_a_checkpoint_that_does_not_belong_is_left_aside(
 def test_a_loss_that_is_not_a_number_stops_the_training_in_its_epoch(step: int) -> None:
     training, validation = _sets()
     assert len(training) % SETTINGS.batch_size == 0  # all blocks of the order are seen
-    training.correlations[0][training.order()[step]] = np.nan
+    training.maps[0][training.order()[step]] = np.nan
     with pytest.raises(InputError, match=r"the loss is nan in epoch 1.*lower learning_rate"):
         train(_network(), training, validation, settings=SETTINGS, description="phase 1")
 

@@ -40,18 +40,18 @@ class Change:
     mirror_depth: bool
     phase: float  # rad
 
-    def of_correlation(self, correlation: Tensor) -> Tensor:
+    def of_maps(self, maps: Tensor) -> Tensor:
         """Change (2, T, Z, X)."""
         flips = ((1, self.reverse_time), (3, self.mirror_lateral), (2, self.mirror_depth))
         axes = [axis for axis, wanted in flips if wanted]
         if axes:
-            correlation = correlation.flip(axes)
+            maps = maps.flip(axes)
         cosine, sine = np.cos(self.phase), np.sin(self.phase)
         matrix = np.array([[cosine, -sine], [sine, cosine]])
         if self.mirror_depth:
             matrix = matrix @ np.diag([1.0, -1.0])  # conjugate
         mixing = torch.from_numpy(matrix.astype(np.float32))
-        return (mixing @ correlation.reshape(2, -1)).reshape(correlation.shape)
+        return (mixing @ maps.reshape(2, -1)).reshape(maps.shape)
 
     def of_image(self, image: NDArray[Scalar]) -> NDArray[Scalar]:
         """Change (…, z, x), such as tracks."""
@@ -90,11 +90,11 @@ class Augmentation:
     mirror_depth: bool = False
 
     def __call__(
-        self, correlation: Tensor, tracks: NDArray[np.bool_], rng: np.random.Generator
+        self, maps: Tensor, tracks: NDArray[np.bool_], rng: np.random.Generator
     ) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Augment one block: correlation (2, T, Z, X) float32, tracks (nz, nx)."""
+        """Augment one block: maps (2, T, Z, X) float32, tracks (nz, nx)."""
         change = self.draw(rng)
-        return change.of_correlation(correlation), change.of_image(tracks)
+        return change.of_maps(maps), change.of_image(tracks)
 
     def draw(self, rng: np.random.Generator) -> Change:
         """One change, of those that are wanted."""
@@ -114,7 +114,7 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
 
     Parameters
     ----------
-    correlations : sequence of array-like
+    maps : sequence of array-like
         Each (block, 2, T, Z, X) float16 or float32, read one block at a time.
     tracks : sequence of array-like
         Their targets, each (block, 8Z, 8X) bool.
@@ -135,37 +135,37 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        correlations: Sequence[BlockSource],
+        maps: Sequence[BlockSource],
         tracks: Sequence[BlockSource],
         *,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         phase: str = "",
     ) -> None:
-        if len(correlations) != len(tracks) or not correlations:
+        if len(maps) != len(tracks) or not maps:
             raise InputError(
-                f"training set: {len(correlations)} sources of maps, {len(tracks)} of tracks; "
+                f"training set: {len(maps)} sources of maps, {len(tracks)} of tracks; "
                 "expected as many, and at least one"
             )
-        for number, (source, target) in enumerate(zip(correlations, tracks, strict=True)):
+        for number, (source, target) in enumerate(zip(maps, tracks, strict=True)):
             expected = (source.shape[0], 8 * source.shape[-2], 8 * source.shape[-1])
             if len(source.shape) != 5 or source.shape[1] != 2 or tuple(target.shape) != expected:
                 raise InputError(
                     f"training set, source {number}: maps {tuple(source.shape)}, "
                     f"tracks {tuple(target.shape)}; expected (block, 2, T, Z, X) and (block, 8Z, 8X)"
                 )
-            if source.shape[1:] != correlations[0].shape[1:]:
+            if source.shape[1:] != maps[0].shape[1:]:
                 raise InputError(
                     f"training set, source {number}: blocks {tuple(source.shape[1:])}; "
-                    f"expected {tuple(correlations[0].shape[1:])} like source 0"
+                    f"expected {tuple(maps[0].shape[1:])} like source 0"
                 )
-        self.correlations = list(correlations)
+        self.maps = list(maps)
         self.tracks = list(tracks)
         self.augmentation = augmentation
         self.seed = seed
         self.phase = phase
         self.epoch = 0
-        self._starts = np.concatenate([[0], np.cumsum([source.shape[0] for source in correlations])])
+        self._starts = np.concatenate([[0], np.cumsum([source.shape[0] for source in maps])])
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -184,12 +184,12 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         source, block = self._place(index)
-        correlation = torch.from_numpy(np.asarray(self.correlations[source][block])).float()
+        maps = torch.from_numpy(np.asarray(self.maps[source][block])).float()
         tracks = np.asarray(self.tracks[source][block], dtype=bool)
         change = self._change(index)
         if change is not None:
-            correlation, tracks = change.of_correlation(correlation), change.of_image(tracks)
-        return correlation, torch.from_numpy(tracks.astype(np.float32))[None]
+            maps, tracks = change.of_maps(maps), change.of_image(tracks)
+        return maps, torch.from_numpy(tracks.astype(np.float32))[None]
 
     def _place(self, index: int) -> tuple[int, int]:
         """Source of a block, and its number there."""
@@ -211,7 +211,7 @@ class VelocityDataset(TrackDataset):
 
     Parameters
     ----------
-    correlations, tracks, augmentation, seed, phase
+    maps, tracks, augmentation, seed, phase
         See `TrackDataset`.
     velocities : sequence of array-like
         Each (block, 2, 8Z, 8X), m/s.
@@ -225,7 +225,7 @@ class VelocityDataset(TrackDataset):
 
     def __init__(
         self,
-        correlations: Sequence[BlockSource],
+        maps: Sequence[BlockSource],
         tracks: Sequence[BlockSource],
         velocities: Sequence[BlockSource],
         *,
@@ -233,7 +233,7 @@ class VelocityDataset(TrackDataset):
         seed: int = 0,
         phase: str = "",
     ) -> None:
-        super().__init__(correlations, tracks, augmentation=augmentation, seed=seed, phase=phase)
+        super().__init__(maps, tracks, augmentation=augmentation, seed=seed, phase=phase)
         expected = [(source.shape[0], 2, *source.shape[1:]) for source in tracks]
         found = [tuple(source.shape) for source in velocities]
         if found != expected:
@@ -241,10 +241,10 @@ class VelocityDataset(TrackDataset):
         self.velocities = list(velocities)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        correlation, tracks = super().__getitem__(index)
+        maps, tracks = super().__getitem__(index)
         source, block = self._place(index)
         velocity = np.asarray(self.velocities[source][block], dtype=np.float32)
         change = self._change(index)
         if change is not None:
             velocity = change.of_velocity(velocity)
-        return correlation, torch.cat([torch.from_numpy(np.ascontiguousarray(velocity)), tracks])
+        return maps, torch.cat([torch.from_numpy(np.ascontiguousarray(velocity)), tracks])
