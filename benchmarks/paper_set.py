@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.paper_set FOLDER [--part 1.0]. 2500 blocks with 5 bubbles, and 800 with each of 1, 5, 10 and
 20, of 512 frames, 3 plane waves, 128 elements and 32 × 32 pixels. Bubbles move along straight lines, which costs no
-time, with speeds of 0.1 to 5 mm/s; everything else is what the stages do with `network.input: correlation`. The same stores are then written
-again with nothing else to do: that is the I/O.
+time, with speeds of 0.1 to 5 mm/s; everything else is what the stages do with `network.input:
+correlation`. The same stores are then written again with nothing else to do: that is the I/O.
 """
 
 from __future__ import annotations

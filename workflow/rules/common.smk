@@ -228,7 +228,8 @@ def point_spread_of(wildcards):
 def point_spread_parameters(wildcards):
     acquisition = point_spreads[wildcards.own]
     own = {} if acquisition is None else {"probe": probe_of(acquisition), "sequence": sequence_of(acquisition)}
-    return given("point_spread", "probe", "sequence", "medium", "beamforming", "correlation", **own)
+    shape = {"point_spread_shape": sections["correlation"]["point_spread_shape"]}
+    return given("point_spread", "probe", "sequence", "medium", "beamforming", correlation=shape, **own)
 
 
 def block_interval(acquisition):
