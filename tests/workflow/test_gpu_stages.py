@@ -49,5 +49,6 @@ def test_training_blocks_and_acquisitions_agree(tmp_path):
     assert (tracks == tracks_gpu).all()
     for cpu, gpu in zip(maps, maps_gpu, strict=True):
         assert np.abs(cpu).max() > 0.1
-        # half precision, of images that are above one in places
-        np.testing.assert_allclose(gpu.astype(np.float32), cpu.astype(np.float32), rtol=2e-3, atol=5e-3)
+        # of the largest value: maps stay below one, images over their root mean square do not
+        scale = np.abs(cpu).max()
+        np.testing.assert_allclose(gpu.astype(np.float32) / scale, cpu.astype(np.float32) / scale, atol=3e-3)
