@@ -9,7 +9,28 @@ from numpy.typing import NDArray
 
 from ulmpipe.correlation import as_channels, correlation_map, from_channels, unit_images
 from ulmpipe.device import to_host
+from ulmpipe.io.stores import new_array
 from ulmpipe.stages._parameters import Parameters
+
+
+def new_maps(
+    store: Any, maps: Parameters, shape: tuple[int, ...], **geometry: dict[str, float]
+) -> dict[str, Any]:
+    """Arrays for the `maps` of blocks, (block, frame, z, x), with real and imaginary parts."""
+    n_blocks, *of_block = shape
+    return {
+        name: new_array(
+            store,
+            name,
+            shape=(n_blocks, 2, *of_block),
+            dtype="float16",
+            dims=("block", "part", "frame", "z", "x"),
+            units="1",
+            compressed=False,
+            **geometry,
+        )
+        for name in maps
+    }
 
 
 def maps_of(maps: Parameters, images: Any, point_spread_function: Any) -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from ulmpipe.motion import estimate_motion, move_images, no_motion
 from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._clutter import filter_clutter
-from ulmpipe.stages._maps import maps_of
+from ulmpipe.stages._maps import maps_of, new_maps
 from ulmpipe.stages._parameters import Parameters
 
 EDGE_OF_INTERPOLATION = 2  # pixels beside the border where moved images are not exact
@@ -31,20 +31,7 @@ def run(parameters: Parameters, *, iq: Path, point_spread: Path, correlation: Pa
     depths = origin["z"] + np.arange(n_z) * spacing["z"]
     with new_store(correlation, provenance=provenance("correlate", parameters, iq, point_spread)) as store:
         block_dims = ("block", "z", "x")
-        maps = {
-            name: new_array(
-                store,
-                name,
-                shape=(n_blocks, 2, n_frames, n_z, n_x),
-                dtype="float16",
-                dims=("block", "part", "frame", "z", "x"),
-                units="1",
-                compressed=False,
-                spacing=spacing,
-                origin=origin,
-            )
-            for name in parameters["maps"]
-        }
+        maps = new_maps(store, parameters["maps"], images.shape, spacing=spacing, origin=origin)
         pictures = {
             name: new_array(
                 store,

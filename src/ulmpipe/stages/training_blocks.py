@@ -31,7 +31,7 @@ from ulmpipe.progress import progress
 from ulmpipe.randomness import generator
 from ulmpipe.stages._bubbles import PER_MM3, read_bubbles, read_reflectivity
 from ulmpipe.stages._clutter import filter_clutter
-from ulmpipe.stages._maps import maps_of
+from ulmpipe.stages._maps import maps_of, new_maps
 from ulmpipe.stages._parameters import Parameters, event_times
 from ulmpipe.stages._scan import (
     fine_axis,
@@ -61,19 +61,8 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
         blocks, provenance=provenance("training_blocks", parameters, trajectories, point_spread)
     ) as store:
         pixel = parameters["beamforming"]["pixel"]
-        maps = {
-            name: new_array(
-                store,
-                name,
-                shape=(n_blocks, 2, n_frames, window, window),
-                dtype="float16",
-                dims=("block", "part", "frame", "z", "x"),
-                units="1",
-                compressed=False,
-                spacing={"z": pixel, "x": pixel},
-            )
-            for name in parameters["maps"]
-        }
+        shape = (n_blocks, n_frames, window, window)
+        maps = new_maps(store, parameters["maps"], shape, spacing={"z": pixel, "x": pixel})
         tracks = new_array(
             store,
             "tracks",
