@@ -292,7 +292,11 @@ def main() -> None:
     settings = load_configuration(default, arguments.configuration).model_dump(mode="json")
     model = read_model(arguments.model)
     settings["network"] |= {"name": model["network"], "input": model["input"]}
-    maps = {"filtered": {}, "correlation": {"regularization": settings["correlation"]["regularization"]}}
+    correlation = settings["correlation"]
+    maps = {
+        "filtered": {"window": correlation["scale_window"]},
+        "correlation": {"regularization": correlation["regularization"]},
+    }
     settings["maps"] = {model["input"]: maps[model["input"]]}
     border = settings["evaluation"]["border"]
     volumes = {name: of_volume(settings, name, arguments) for name in (*arguments.validation, arguments.test)}

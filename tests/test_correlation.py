@@ -145,7 +145,7 @@ def test_a_bad_input_is_named(iq, psf, regularization, message):
 def test_unit_images_have_a_root_mean_square_of_one_whatever_their_scale(scale):
     """Squares of such float32 values would vanish or overflow."""
     iq = random_images(np.random.default_rng(5), (70, 7, 9))
-    unit = unit_images((iq * scale).astype(np.complex64))
+    unit = unit_images((iq * scale).astype(np.complex64), window=9)
     assert unit.dtype == np.complex64
     expected = iq / np.sqrt(np.mean(np.abs(iq.astype(complex)) ** 2))
     np.testing.assert_allclose(unit, expected, rtol=1e-5)
@@ -155,17 +155,45 @@ def test_unit_images_have_a_root_mean_square_of_one_whatever_their_scale(scale):
 def test_pixels_that_a_motion_or_a_mask_left_empty_do_not_make_the_others_brighter():
     inner = random_images(np.random.default_rng(6), (5, 8, 10))
     masked = np.pad(inner, ((0, 0), (4, 4), (4, 4)))
-    np.testing.assert_allclose(unit_images(masked)[:, 4:-4, 4:-4], unit_images(inner), rtol=1e-6)
+    unit = unit_images(inner, window=18)
+    np.testing.assert_allclose(unit_images(masked, window=18)[:, 4:-4, 4:-4], unit, rtol=1e-6)
     of_other_order = np.asfortranarray(inner)
-    np.testing.assert_array_equal(unit_images(of_other_order), unit_images(inner))
+    np.testing.assert_array_equal(unit_images(of_other_order, window=18), unit)
+
+
+@pytest.mark.parametrize("window", [1, 4, 5, 8, 30])
+def test_the_scale_of_a_pixel_is_that_of_the_window_around_it_moved_into_the_field(window):
+    iq = random_images(np.random.default_rng(7), (3, 8, 11))
+    iq[:, :, 6:] *= 1000
+    iq[:, 2:5, 1:4] = 0
+    found = unit_images(iq, window=window)
+    for z, x in np.ndindex(8, 11):
+        first_z = min(max(z - window // 2, 0), max(8 - window, 0))
+        first_x = min(max(x - window // 2, 0), max(11 - window, 0))
+        around = iq[:, first_z : first_z + window, first_x : first_x + window].astype(complex)
+        filled = around[around != 0]
+        mean_square = np.mean(np.abs(filled) ** 2) if filled.size else 1.0
+        np.testing.assert_allclose(found[:, z, x], iq[:, z, x] / np.sqrt(mean_square), rtol=1e-5)
+
+
+def test_what_fades_with_depth_comes_back_on_one_scale():
+    """By 40 dB over 320 pixels: a network then sees about what it would have seen without."""
+    iq = random_images(np.random.default_rng(8), (20, 320, 48))
+    faded = iq * np.logspace(0, -2, 320)[:, None].astype(np.float32)
+    expected, found = (unit_images(each, window=48) for each in (iq, faded))
+    ratio = np.sqrt(np.mean(np.abs(found) ** 2, axis=(0, 2)) / np.mean(np.abs(expected) ** 2, axis=(0, 2)))
+    assert np.all(np.abs(20 * np.log10(ratio[24:-24])) < 1.0)
+    assert np.all(np.abs(20 * np.log10(ratio)) < 4.0)
 
 
 def test_unit_images_of_nothing_are_nothing_and_those_that_are_not_finite_are_refused():
     nothing = np.zeros((2, 4, 4), np.complex64)
-    assert not unit_images(nothing).any()
+    assert not unit_images(nothing, window=4).any()
     nothing[1, 2, 2] = np.inf
     with pytest.raises(InputError, match="largest value inf, expected finite values"):
-        unit_images(nothing)
+        unit_images(nothing, window=4)
+    with pytest.raises(InputError, match="window: 0 pixels, expected 1 or more"):
+        unit_images(nothing, window=0)
 
 
 def test_a_depth_axis_that_does_not_fit_is_refused():

@@ -130,7 +130,7 @@ def test_a_model_is_given_what_it_was_trained_on(folder, tmp_path):
     """Whatever the configuration says of a network's input."""
     other = {"network": {"name": "light", "input": "correlation"}}
     given = given_to_reconstruct(folder, tmp_path, other)
-    assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}, "filtered": {}}
+    assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}, "filtered": {"window": 48}}
     assert (given["infer"]["network"]["name"], given["infer"]["network"]["input"]) == ("complex", "filtered")
 
 

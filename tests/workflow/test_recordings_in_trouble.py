@@ -334,7 +334,7 @@ def settings(data: Path, **entry: Any) -> dict[str, Any]:
         "acquisition": content["acquisitions"]["mine"],
         "concentration_per_mm3": 10.0,
         "block_interval": 1.0,
-        "maps": {"filtered": {}, "correlation": {"regularization": 1.0}},
+        "maps": {"filtered": {"window": 48}, "correlation": {"regularization": 1.0}},
     }
 
 

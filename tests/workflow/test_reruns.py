@@ -68,6 +68,12 @@ def test_another_correlation_for_the_expert_alone_trains_nothing_again(finished)
     assert not again & {"training_blocks", "train"}
 
 
+def test_another_window_of_the_scale_wider_than_training_blocks_trains_nothing_again(finished):
+    again = rules(would_run(finished, changed("correlation", scale_window=64)))
+    assert {"correlate", "infer", "score"} <= again
+    assert not again & {"training_blocks", "train", "operating_points", "point_spread"}
+
+
 def test_another_f_number_beamforms_again_and_simulates_the_channel_data_that_were_temporary(finished):
     again = rules(would_run(finished, changed("beamforming", f_number=2.5)))
     assert again == {"channel_data", "point_spread"} | IMAGING | TRAINING

@@ -140,10 +140,16 @@ def training_set_of(shard):
     return without("training_set", *others)
 
 
-def maps_for(*methods):
-    """Which maps of a block are kept, with their settings: what the network sees, and what the expert does."""
+def maps_for(*methods, side=math.inf):
+    """Which maps of a block are kept, with their settings: what the network sees, and what the expert does.
+
+    In blocks of a `side` (pixels) a wider window of the images' scale is no other.
+    """
     seen = {"network": sections["network"]["input"], "expert": "correlation"}
-    settings_of = {"filtered": {}, "correlation": without("correlation", "point_spread_shape")}
+    settings_of = {
+        "filtered": {"window": min(settings.correlation.scale_window, side)},
+        "correlation": {"regularization": settings.correlation.regularization},
+    }
     return {seen[method]: settings_of[seen[method]] for method in methods}
 
 

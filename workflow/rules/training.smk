@@ -70,7 +70,7 @@ rule operating_points:
             "network",
             "inference",
             "evaluation",
-            correlation=without("correlation", "point_spread_shape"),
+            correlation=without("correlation", "point_spread_shape", "scale_window"),
             targets={"upsampling": settings.targets.upsampling},
         ),
     log:

@@ -48,7 +48,7 @@ rule training_blocks:
             name=wildcards.volume,
             side=settings.volumes.cube * settings.volumes.dilation,
             validation=wildcards.shard == "validation",
-            maps=maps_for("network"),
+            maps=maps_for("network", side=settings.training_set.window),
             first_block=shard_blocks(wildcards.shard)[0],
             n_blocks=shard_blocks(wildcards.shard)[1],
         ),

@@ -266,12 +266,15 @@ OddSize = Annotated[int, Field(ge=3, le=63)]
 
 
 class Correlation(_Section):
-    """Correlation of the images with the point spread function."""
+    """Images as networks see them, and their correlation with the point spread function."""
 
     point_spread_shape: Annotated[list[OddSize], Field(min_length=2, max_length=2)] = Field(
         description="z, x; pixels, odd"
     )
     regularization: Positive = Field(description="fraction of the block's RMS below which correlation fades")
+    scale_window: Count = Field(
+        description="pixels; filtered images are divided by their RMS in such a window around each pixel"
+    )
 
     @model_validator(mode="after")
     def _odd(self) -> Self:
@@ -383,8 +386,8 @@ class Network(_Section):
     """Which network, and its arithmetic."""
 
     name: Literal["light", "wide", "complex", "paper"] = Field(
-        description="light: ours, for CPUs; wide: larger, at twice its cost, that of the model that comes with the "
-        "package; complex: light with a complex first half; paper: the paper's"
+        description="light: ours, for CPUs; wide: larger, at twice its cost; "
+        "complex: light with a complex first half; paper: the paper's"
     )
     input: Literal["filtered", "correlation"] = Field(
         description="what it looks at: images behind the clutter filter, or their correlation maps, as in the paper"

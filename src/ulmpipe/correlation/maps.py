@@ -7,9 +7,10 @@ complex, below one in modulus, its phase kept, since the phase separates bubbles
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ulmpipe.device import array_module, on_gpu
+from ulmpipe.device import array_module, on_gpu, to_host
 from ulmpipe.errors import InputError
 
 EMPTY = np.float32(1e-30)  # of the brightest pixel's energy; float32 loses precision below 1e-38
@@ -30,29 +31,46 @@ def remove_carrier(
     return iq * array_module(iq).asarray(carrier)
 
 
-def unit_images(iq: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Images (frame, z, x) of a block divided by their root mean square, over all frames and all pixels but empty ones.
+def unit_images(iq: NDArray[np.complex64], *, window: int) -> NDArray[np.complex64]:
+    """Images (frame, z, x) of a block, each pixel divided by the root mean square of the `window` around it.
 
-    Linear, so that the sum of two bubbles' images stays the sum, and no sharper or blunter than what was beamformed: a
-    network learns more from them, in as many steps, than from correlation maps, which blur them by the point spread
-    function once more. Pixels that are zero in all frames, as motion and masks leave them, do not count. CuPy's images
-    stay on the GPU.
+    Over all frames and `window` x `window` pixels, that of the field which are nearest: a field no larger than the
+    window, as a training block is, has one scale, and any piece of a larger one about that which it would have as a
+    training block, so that neither attenuation nor a bright vessel elsewhere makes it unlike what a network has seen.
+
+    As good as linear, so that the sum of two bubbles' images stays the sum, and no sharper or blunter than what was
+    beamformed: a network learns more from them, in as many steps, than from correlation maps, which blur them by the
+    point spread function once more. Pixels that are zero in all frames, as motion and masks leave them, do not count.
+    CuPy's images stay on the GPU.
 
     Raises
     ------
     InputError
-        Images that are not finite.
+        Images that are not finite, a window that is empty.
 
     """
+    if window < 1:
+        raise InputError(f"window: {window} pixels, expected 1 or more")
     xp = array_module(iq)
     images = xp.ascontiguousarray(iq, dtype=np.complex64)
     images = images * _power_of_two_scale(images)
     energy = xp.zeros(images.shape[1:], np.float64)
     for first in range(0, len(images), 32):  # so that the squares take little memory beside a long block
         energy += (abs(images[first : first + 32]) ** 2).sum(axis=0, dtype=np.float64)
-    if n_filled := int((energy > 0).sum()):
-        images /= np.float32((float(energy.sum()) / (n_filled * len(images))) ** 0.5)
+    energy = to_host(energy)
+    n_filled = _sum_within((energy > 0).astype(np.float64), window) * len(images)
+    scale = np.sqrt(n_filled / np.where(n_filled > 0, _sum_within(energy, window), 1))
+    images *= xp.asarray(scale.astype(np.float32))
     return images
+
+
+def _sum_within(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Of each pixel (z, x) the sum of the `window` x `window` pixels around it, at borders of the nearest ones."""
+    for axis, n_pixels in enumerate(values.shape):
+        width = min(window, n_pixels)
+        sums = sliding_window_view(values, width, axis=axis).sum(axis=-1, dtype=np.float64)
+        values = sums.take(np.clip(np.arange(n_pixels) - width // 2, 0, n_pixels - width), axis=axis)
+    return values
 
 
 def correlation_map(

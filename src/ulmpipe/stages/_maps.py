@@ -39,8 +39,10 @@ def maps_of(maps: Parameters, images: Any, point_spread_function: Any) -> Iterat
     `images` are filtered, (frame, z, x) complex64; their carrier and that of the point spread function are removed.
     """
     for name, settings in maps.items():
-        filtered = name == "filtered"
-        made = unit_images(images) if filtered else correlation_map(images, point_spread_function, **settings)
+        if name == "filtered":
+            made = unit_images(images, **settings)
+        else:
+            made = correlation_map(images, point_spread_function, **settings)
         yield name, to_host(as_channels(made))
 
 
