@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from ulmpipe.errors import InputError
-from ulmpipe.targets import dilate_tracks, track_map, velocity_map
+from ulmpipe.targets import (
+    dilate_tracks,
+    parts_of_windows,
+    timed_track_map,
+    track_map,
+    velocity_map,
+    windows_of_parts,
+)
 
 STEP = 3.125e-6
 X = (np.arange(16) - 7.5) * STEP
@@ -37,6 +45,50 @@ def test_a_disk_of_two_pixels_has_thirteen() -> None:
     assert dilated[1, 2:7, 4].all()
     assert not dilated[1, 2, 3]
     np.testing.assert_array_equal(dilate_tracks(tracks, radius=0), tracks)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 1.5, 2, 5, 30])
+def test_bits_of_bytes_are_dilated_apart_as_scipy_would(radius: float) -> None:
+    maps = np.random.default_rng(1).random((8, 3, 17, 11)) < 0.03
+    packed = np.packbits(maps, axis=0, bitorder="little")[0]
+    grown = np.unpackbits(dilate_tracks(packed, radius=radius)[None], axis=0, bitorder="little")
+    reach = np.arange(-int(radius), int(radius) + 1)
+    disk = reach[:, None] ** 2 + reach**2 <= radius**2
+    expected = binary_dilation(maps, disk[None, None])
+    np.testing.assert_array_equal(grown, expected)
+    np.testing.assert_array_equal(dilate_tracks(maps, radius=radius), expected)
+
+
+def test_when_a_pixel_was_passed_is_counted_by_hand() -> None:
+    """Three events a frame; 304 frames are 19 parts of 16 frames, in three windows."""
+    rng = np.random.default_rng(4)
+    position = np.zeros((3 * 304, 5, 3), np.float32)
+    position[..., 0] = rng.uniform(X[0] - 2 * STEP, X[-1], position.shape[:2])
+    position[..., 2] = rng.uniform(Z[0] - 2 * STEP, Z[-1], position.shape[:2])
+    visible = rng.random(position.shape[:2]) < 0.1
+    timed = timed_track_map(position, visible, x=X, z=Z, n_frames=304)
+    assert timed.shape == (3, 12, 16)
+    assert timed.dtype == np.uint8
+    for part in range(19):
+        events = slice(48 * part, 48 * (part + 1))
+        expected = track_map(position[events], visible[events], x=X, z=Z)
+        assert 0 < expected.sum() < expected.size
+        np.testing.assert_array_equal((timed[part // 8] >> part % 8) & 1, expected)
+    np.testing.assert_array_equal(timed.any(axis=0), track_map(position, visible, x=X, z=Z))
+    with pytest.raises(InputError, match="912 events in 300 frames"):
+        timed_track_map(position, visible, x=X, z=Z, n_frames=300)
+
+
+@pytest.mark.parametrize("n_parts", [1, 3, 8, 19, 32])
+def test_parts_are_kept_and_what_is_missing_of_the_last_window_is_their_mirror_image(n_parts: int) -> None:
+    passed = np.random.default_rng(5).random((n_parts, 2, 3)) < 0.5
+    windows = windows_of_parts(passed)
+    np.testing.assert_array_equal(parts_of_windows(windows, n_parts), passed)
+    bits = np.unpackbits(windows, axis=0, bitorder="little").astype(bool)
+    missing = len(bits) - n_parts
+    assert 0 <= missing < 8
+    to_and_fro = np.concatenate([passed[::-1], passed] * 4)  # n_parts = 1 goes on and on
+    np.testing.assert_array_equal(bits[n_parts:], to_and_fro[:missing])
 
 
 def test_uneven_axes_and_negative_radii_are_refused() -> None:

@@ -7,11 +7,17 @@ which lost it, the velocity on these tracks.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 from ulmpipe.errors import InputError
+
+FRAMES_TOGETHER = 16  # what a network may be given: a multiple of these
+PARTS_OF_A_WINDOW = 8  # a byte of `timed_track_map`: 128 frames
+
+Tracks = TypeVar("Tracks", np.bool_, np.uint8)
 
 
 def track_map(
@@ -45,6 +51,65 @@ def track_map(
     tracks = np.zeros((len(z), len(x)), dtype=bool)
     tracks[row, column] = True
     return tracks
+
+
+def timed_track_map(
+    position: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    *,
+    x: NDArray[np.floating],
+    z: NDArray[np.floating],
+    n_frames: int,
+) -> NDArray[np.uint8]:
+    """When the pixels of `track_map` were passed, to 16 frames.
+
+    Parameters
+    ----------
+    position, visible, x, z
+        As for `track_map`.
+    n_frames
+        Frames of the block, a multiple of 16, of as many events each.
+
+    Returns
+    -------
+    (window, nz, nx) uint8
+        See `windows_of_parts`: bits are the parts of 16 frames.
+
+    Raises
+    ------
+    InputError
+        If an axis is not evenly spaced and increasing, or `n_frames` does not divide the events, or 16 not it.
+    """
+    n_parts, rest = divmod(n_frames, FRAMES_TOGETHER)
+    if rest or len(position) % n_frames:
+        raise InputError(
+            f"{len(position)} events in {n_frames} frames, expected as many in each of a multiple of 16"
+        )
+    event, _, row, column = _visits(position, visible, x, z)
+    passed = np.zeros((n_parts, len(z), len(x)), dtype=bool)
+    passed[event // (len(position) // n_parts), row, column] = True
+    return windows_of_parts(passed)
+
+
+def count_windows(n_frames: int) -> int:
+    """How many windows of `timed_track_map` a block of frames has."""
+    return -(-n_frames // (FRAMES_TOGETHER * PARTS_OF_A_WINDOW))
+
+
+def windows_of_parts(passed: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Parts of a block (part, z, x) as bytes (window, z, x): bit k of byte w is part 8 w + k.
+
+    What is missing of the last window is the mirror image of what comes before, as networks continue their time.
+    """
+    n_parts = len(passed)
+    index = np.arange(count_windows(n_parts * FRAMES_TOGETHER) * PARTS_OF_A_WINDOW) % (2 * n_parts)
+    index = np.minimum(index, 2 * n_parts - 1 - index)
+    return np.packbits(passed[index], axis=0, bitorder="little")
+
+
+def parts_of_windows(windows: NDArray[np.uint8], n_parts: int) -> NDArray[np.bool_]:
+    """The inverse of `windows_of_parts`."""
+    return np.unpackbits(windows, axis=0, count=n_parts, bitorder="little").astype(bool)
 
 
 def velocity_map(
@@ -97,19 +162,19 @@ def velocity_map(
     return (np.stack(means) / n_stays).reshape(2, *shape).astype(np.float32)
 
 
-def dilate_tracks(tracks: NDArray[np.bool_], *, radius: float) -> NDArray[np.bool_]:
+def dilate_tracks(tracks: NDArray[Tracks], *, radius: float) -> NDArray[Tracks]:
     """Thicken tracks with a disk, the targets of the first training phase.
 
     Parameters
     ----------
-    tracks : (…, z, x) bool
-        One or several track maps.
+    tracks : (…, z, x) bool or uint8
+        One or several track maps; of bytes each bit is a map.
     radius : float
         Radius of the disk in pixels: neighbours no farther than this are set.
 
     Returns
     -------
-    (…, z, x) bool
+    (…, z, x) as `tracks`
 
     Raises
     ------
@@ -120,8 +185,15 @@ def dilate_tracks(tracks: NDArray[np.bool_], *, radius: float) -> NDArray[np.boo
         raise InputError(f"radius is {radius} px, expected 0 or more")
     reach = int(radius)
     offset = np.arange(-reach, reach + 1)
-    disk = offset[:, None] ** 2 + offset**2 <= radius**2
-    return np.asarray(binary_dilation(tracks, disk.reshape((1,) * (tracks.ndim - 2) + disk.shape)))
+    thick = np.zeros_like(tracks)
+    for down, right in np.argwhere(offset[:, None] ** 2 + offset**2 <= radius**2) - reach:
+        thick[..., _moved(down), _moved(right)] |= tracks[..., _moved(-down), _moved(-right)]
+    return thick
+
+
+def _moved(by: int) -> slice:
+    """What an axis still shows of an image that was moved along it."""
+    return slice(max(by, 0), min(by, 0) or None)
 
 
 def _visits(

@@ -8,6 +8,7 @@ import torch
 
 from ulmpipe.errors import InputError
 from ulmpipe.network import Augmentation, TrackDataset
+from ulmpipe.targets import windows_of_parts
 
 
 def _blocks(n_blocks: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,6 +25,30 @@ def test_sources_follow_one_another() -> None:
     assert correlation.dtype == tracks.dtype == torch.float32
     np.testing.assert_array_equal(correlation.numpy(), maps_2[0].astype(np.float32))
     np.testing.assert_array_equal(tracks[0].numpy(), tracks_2[0])
+
+
+@pytest.mark.parametrize("n_parts", [16, 19])
+def test_windows_follow_their_block_in_time_and_over_the_image(n_parts: int) -> None:
+    """What was passed in each 128 frames, of the frames and the image as they were changed."""
+    rng = np.random.default_rng(6)
+    maps = rng.standard_normal((1, 2, 16 * n_parts, 4, 8)).astype(np.float16)
+    passed = rng.random((n_parts, 32, 64)) < 0.02
+    stored = windows_of_parts(passed)[None]
+    blocks = TrackDataset(
+        [maps], [passed.any(axis=0)[None]], windows=[stored], augmentation=Augmentation(rotate_phase=False)
+    )
+    seen = set()
+    for blocks.epoch in range(40):
+        found, targets = blocks[0]
+        for back, across in np.ndindex(2, 2):
+            if np.array_equal(found.numpy(), maps[0, :, :: 1 - 2 * back, :, :: 1 - 2 * across]):
+                changed = passed[:: 1 - 2 * back, :, :: 1 - 2 * across]
+                seen.add((back, across))
+        expected = [changed.any(axis=0), *(window != 0 for window in windows_of_parts(changed))]
+        np.testing.assert_array_equal(targets.numpy(), expected)
+    assert len(seen) == 4
+    with pytest.raises(InputError, match=r"windows \[\(1, 1, 32, 64\)\]; expected"):
+        TrackDataset([maps], [passed.any(axis=0)[None]], windows=[stored[:, :1]])
 
 
 def test_the_fullest_block_is_found_over_all_sources() -> None:

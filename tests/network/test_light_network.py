@@ -32,6 +32,33 @@ def test_any_multiple_of_16_frames_and_4_pixels_works(
     assert torch.isfinite(logits).all()
 
 
+@ALL
+@pytest.mark.parametrize("n_frames", [512, 400, 16])
+def test_the_joined_tracks_are_the_union_of_the_windows_before_they_are_refined(
+    make: Callable[[], Light], n_frames: int
+) -> None:
+    network = awake(make())
+    for parameter in network.refine.parameters():
+        torch.nn.init.zeros_(parameter)
+    maps = torch.randn(2, 2, n_frames, 8, 4)
+    with torch.inference_mode():
+        logits = network(maps, windows=True)
+        torch.testing.assert_close(network(maps), logits[:, :1])
+    assert logits.shape == (2, 1 + -(-n_frames // 128), 64, 32)
+    torch.testing.assert_close(torch.logsumexp(logits[:, 1:], dim=1), logits[:, 0])
+
+
+def test_a_window_tells_of_its_own_frames_first() -> None:
+    """Without what looks over time, what changes in the frames of one window changes that window alone."""
+    network = Light().eval()  # blocks start as the identity
+    maps = torch.randn(1, 2, 512, 4, 4)
+    other = maps.clone()
+    other[:, :, 256:384] = torch.randn(1, 2, 128, 4, 4)
+    with torch.inference_mode():
+        changed = (network(maps, windows=True) != network(other, windows=True)).flatten(2).any(dim=2)[0]
+    assert changed.tolist() == [True, False, False, True, False]
+
+
 def test_enlarging_is_a_pixel_shuffle_with_reordered_channels() -> None:
     maps = torch.randn(2, 3 * 16, 5, 6)
     ours = module.enlarge(maps, 4)

@@ -28,6 +28,7 @@ from ulmpipe.network import (
 )
 from ulmpipe.network.devices import devices_of, is_first_process
 from ulmpipe.network.light import RealFront
+from ulmpipe.network.losses import LOSSES
 from ulmpipe.network.schedule import learning_rate_factor
 from ulmpipe.network.training import COLUMNS, _loaded, batches_of, validate
 
@@ -71,6 +72,28 @@ def test_a_small_network_learns_where_bubbles_rest() -> None:
     after = validate(network, validation, settings=settings)[1]
     assert before < 0.1
     assert after > 0.4
+
+
+def test_a_step_follows_the_joined_tracks_and_the_weighted_windows() -> None:
+    (maps, tracks), rng = _spots(2, seed=1), np.random.default_rng(2)
+    maps = np.repeat(maps, 16, axis=2)  # 256 frames, two windows
+    windows = rng.integers(0, 2, (2, 2, 64, 64), dtype=np.uint8)
+    blocks = TrackDataset([maps], [tracks], windows=[windows])
+    settings = replace(SETTINGS, n_epochs=1, window_weight=0.3, warm_up=0.0)
+    network, expected = _network(), _network()
+    history = train(network, blocks, TrackDataset([maps], [tracks]), settings=settings).history
+    optimizer = torch.optim.Adam(expected.parameters(), settings.learning_rate)
+    order = blocks.order()
+    logits = expected(torch.from_numpy(maps[order]).float(), windows=True)
+    joined = LOSSES["bce_dice"](logits[:, :1], torch.from_numpy(tracks[order, None]).float())
+    apart = LOSSES["bce_dice"](
+        logits[:, 1:].flatten(0, 1)[:, None], torch.from_numpy(windows[order]).float().flatten(0, 1)[:, None]
+    )
+    (joined + 0.3 * apart).backward()
+    optimizer.step()
+    for found, wanted in zip(network.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert history[0]["training_loss"] == pytest.approx(float(joined.detach()), rel=1e-5)
 
 
 def test_the_best_weights_are_left_in_the_network() -> None:

@@ -11,7 +11,7 @@ from ulmpipe.io.stores import open_store
 STORES = {
     "point_spread": ("point_spread",),
     "trajectories/synthetic_1": ("position", "velocity", "rank"),
-    "training/synthetic_1/validation": ("filtered", "tracks"),
+    "training/synthetic_1/validation": ("filtered", "tracks", "timed_tracks"),
     "channel_data/20MB": ("samples",),
     "iq/20MB": ("iq",),
     "correlation/20MB": ("correlation", "filtered", "power_doppler", "tissue"),
@@ -61,7 +61,7 @@ def test_threads_change_no_bit(runs, store):
         assert same_bits(one[name][:], two[name][:]), name
 
 
-@pytest.mark.parametrize("name", ["filtered", "tracks"])
+@pytest.mark.parametrize("name", ["filtered", "tracks", "timed_tracks"])
 def test_shards_change_no_bit(runs, name):
     in_two, in_one = (sorted((folder / "training/synthetic_1").glob("0*.zarr")) for folder in runs)
     assert (len(in_two), len(in_one)) == (2, 1)

@@ -409,6 +409,10 @@ class Phase(_Section):
     loss: Literal["bce_dice", "dice", "generalised_dice", "nll", "weighted_nll", "focal"] = Field(
         description="dice is the paper's"
     )
+    window_weight: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="of the loss of what was passed in each 128 frames, beside that of all; paper has no such windows",
+    )
     compile: bool = Field(
         default=False, description="on a GPU: torch.compile, a minute at the start for faster steps"
     )

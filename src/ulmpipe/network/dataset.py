@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ulmpipe.errors import InputError
 from ulmpipe.randomness import generator
+from ulmpipe.targets import FRAMES_TOGETHER, count_windows, parts_of_windows, windows_of_parts
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -56,6 +57,13 @@ class Change:
     def of_image(self, image: NDArray[Scalar]) -> NDArray[Scalar]:
         """Change (…, z, x), such as tracks."""
         return image[..., :: -1 if self.mirror_depth else 1, :: -1 if self.mirror_lateral else 1]
+
+    def of_windows(self, windows: NDArray[np.uint8], n_parts: int) -> NDArray[np.uint8]:
+        """Change (window, z, x) bytes whose bits are the parts of a block, see `ulmpipe.targets.windows_of_parts`."""
+        windows = self.of_image(windows)
+        if not self.reverse_time:
+            return windows
+        return windows_of_parts(parts_of_windows(windows, n_parts)[::-1])
 
     def of_velocity(self, velocity: NDArray[np.floating]) -> NDArray[np.floating]:
         """Change (2, z, x), components along z and x: what runs backwards has the opposite velocity."""
@@ -110,7 +118,7 @@ class Augmentation:
 
 class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
     """Blocks of several sources one after the other, as (2, T, Z, X) float32 and (1, nz, nx) float32 of 0 and
-    1.
+    1; with `windows`, (1 + windows, nz, nx): the tracks, then those of each window of 128 frames.
 
     Parameters
     ----------
@@ -118,6 +126,8 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
         Each (block, 2, T, Z, X) float16 or float32, read one block at a time.
     tracks : sequence of array-like
         Their targets, each (block, 8Z, 8X) bool.
+    windows : sequence of array-like, optional
+        When tracks were passed, each (block, window, 8Z, 8X) uint8, see `ulmpipe.targets.timed_track_map`.
     augmentation : Augmentation, optional
         None leaves the blocks as they are (validation).
     seed : int
@@ -138,6 +148,7 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
         maps: Sequence[BlockSource],
         tracks: Sequence[BlockSource],
         *,
+        windows: Sequence[BlockSource] | None = None,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         phase: str = "",
@@ -159,8 +170,15 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
                     f"training set, source {number}: blocks {tuple(source.shape[1:])}; "
                     f"expected {tuple(maps[0].shape[1:])} like source 0"
                 )
+        if windows is not None:
+            n_windows = count_windows(maps[0].shape[2])
+            expected_of_all = [(each.shape[0], n_windows, *each.shape[1:]) for each in tracks]
+            found = [tuple(each.shape) for each in windows]
+            if found != expected_of_all:
+                raise InputError(f"training set: windows {found}; expected {expected_of_all}, as the tracks")
         self.maps = list(maps)
         self.tracks = list(tracks)
+        self.windows = None if windows is None else list(windows)
         self.augmentation = augmentation
         self.seed = seed
         self.phase = phase
@@ -186,10 +204,16 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
         source, block = self._place(index)
         maps = torch.from_numpy(np.asarray(self.maps[source][block])).float()
         tracks = np.asarray(self.tracks[source][block], dtype=bool)
+        n_parts = maps.shape[1] // FRAMES_TOGETHER
+        windows = np.zeros((0, *tracks.shape), np.uint8)
+        if self.windows is not None:
+            windows = np.asarray(self.windows[source][block])
         change = self._change(index)
         if change is not None:
             maps, tracks = change.of_maps(maps), change.of_image(tracks)
-        return maps, torch.from_numpy(tracks.astype(np.float32))[None]
+            windows = change.of_windows(windows, n_parts) if len(windows) else windows
+        targets = np.concatenate([tracks[None], windows != 0])
+        return maps, torch.from_numpy(targets.astype(np.float32))
 
     def _place(self, index: int) -> tuple[int, int]:
         """Source of a block, and its number there."""

@@ -237,22 +237,29 @@ class Light(nn.Module):
         )
         nn.init.constant_(self.window_logits.bias, -6.0)  # type: ignore[arg-type]  # few pixels are tracks
 
-    def forward(self, correlation: Tensor) -> Tensor:
+    def forward(self, correlation: Tensor, *, windows: bool = False) -> Tensor:
         """Logits of a batch.
 
         Parameters
         ----------
         correlation : Tensor
             (batch, 2, T, Z, X), real and imaginary part.
+        windows : bool
+            Whether those of the windows of 128 frames are wanted too, not joined yet: what a training looks at.
 
         Returns
         -------
         Tensor
-            (batch, 1, 8Z, 8X).
+            (batch, 1, 8Z, 8X), or (batch, 1 + windows, 8Z, 8X).
 
         """
         maps, n_windows = self.features(correlation)
-        return self._join(self.window_logits(maps), n_windows)
+        window_logits = self.window_logits(maps)
+        joined = self._join(window_logits, n_windows)
+        if not windows:
+            return joined
+        apart = enlarge(window_logits.float(), CELL)
+        return torch.cat([joined, apart.reshape(-1, n_windows, *apart.shape[2:])], dim=1)
 
     def features(self, correlation: Tensor) -> tuple[Tensor, int]:
         """What the windows' logits are made of: (batch·windows, fine_width, 2Z, 2X), and the number of windows."""

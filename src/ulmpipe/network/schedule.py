@@ -33,6 +33,9 @@ class TrainingSettings:
         A name of `ulmpipe.network.optimizers.OPTIMIZERS`: "adam", as the paper, or "muon".
     weight_decay : float
         Share of the weights, times the rate, that is taken off at each step; 0 with "adam" is Adam, else AdamW.
+    window_weight : float
+        Of the loss of each window's own tracks beside that of the joined ones, for networks that tell windows apart
+        (`ulmpipe.network.light.Light`), trained on a `TrackDataset` with windows.
     gradient_norm : float or None
         Longer gradients are shortened to this norm.
     compile : bool
@@ -51,6 +54,7 @@ class TrainingSettings:
     precision: str = "bfloat16"
     optimizer: str = "adam"
     weight_decay: float = 0.0
+    window_weight: float = 0.0
     gradient_norm: float | None = None
     compile: bool = False
 

@@ -171,11 +171,15 @@ def train(
 def _step(
     fabric: Fabric, model: Any, stepper: Any, batch: tuple[Tensor, Tensor], settings: TrainingSettings
 ) -> Tensor:
-    """One step of the optimizer on this process's share of a batch; the loss of the whole batch."""
+    """One step of the optimizer on this process's share of a batch; the loss of the whole batch's joined tracks."""
     correlation, tracks = batch
     stepper.zero_grad()
-    loss = LOSSES[settings.loss](gather(fabric, model(correlation)), gather(fabric, tracks))
-    fabric.backward(loss)
+    given = {"windows": True} if settings.window_weight else {}
+    logits, targets = gather(fabric, model(correlation, **given)), gather(fabric, tracks)
+    loss_of = LOSSES[settings.loss]
+    loss = loss_of(logits[:, :1], targets[:, :1])
+    of_windows = [part[:, 1:].reshape(-1, 1, *part.shape[2:]) for part in (logits, targets)]
+    fabric.backward(loss + settings.window_weight * loss_of(*of_windows) if settings.window_weight else loss)
     if settings.gradient_norm is not None:
         fabric.clip_gradients(model, stepper, max_norm=settings.gradient_norm)
     stepper.step()

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import save_weights
+from ulmpipe.network.light import Light
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
@@ -63,17 +65,26 @@ def run(
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
+    if not isinstance(network, Light):
+        settings = replace(settings, window_weight=0.0)
     memory = Memory(memory_mb // processes)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
     fingerprint = identity_of(made)
-    held_out = _data_set(parameters, validation, memory, augmentation=None)
+    held_out = _data_set(parameters, validation, memory)
+    learnt_from = _data_set(
+        parameters,
+        blocks,
+        memory,
+        windows=settings.window_weight > 0,
+        augmentation=Augmentation(**parameters["augmentation"]),
+    )
     checkpoint = checkpoints / f"{parameters['phase']}_{fingerprint}.pt"
     # the next run must see a training that outlived its own
     with alone(checkpoint) if is_first_process() else nullcontext():
         trained = train(
             network,
-            _data_set(parameters, blocks, memory, augmentation=Augmentation(**parameters["augmentation"])),
+            learnt_from,
             held_out,
             settings=settings,
             checkpoint_path=checkpoint,
@@ -103,14 +114,21 @@ def _settings(section: Parameters) -> dict[str, Any]:
 
 
 def _data_set(
-    parameters: Parameters, stores: list[Path], memory: Memory, *, augmentation: Augmentation | None
+    parameters: Parameters,
+    stores: list[Path],
+    memory: Memory,
+    *,
+    windows: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> TrackDataset:
     seen = parameters["network"]["input"]
-    opened = [open_store(store, seen, "tracks") for store in stores]
+    timed = ["timed_tracks"] if windows else []
+    opened = [open_store(store, seen, "tracks", *timed) for store in stores]
     dilated = partial(dilate_tracks, radius=parameters["dilation_radius"])
     return TrackDataset(
         [Blocks(store[seen], memory) for store in opened],
         [Blocks(store["tracks"], memory, dilated) for store in opened],
+        windows=[Blocks(store["timed_tracks"], memory, dilated) for store in opened] if windows else None,
         augmentation=augmentation,
         seed=parameters["seed"],
         phase=parameters["phase"],

@@ -45,7 +45,7 @@ from ulmpipe.stages._scan import (
     window_of,
 )
 from ulmpipe.stages._visibility import Slice, slice_of
-from ulmpipe.targets import track_map
+from ulmpipe.targets import count_windows, timed_track_map
 
 NOISE_FRAMES = 256  # beamformed once; each frame of a block is one of them with a random phase
 
@@ -72,6 +72,15 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
             units="1",
             spacing={"z": pixel / upsampling, "x": pixel / upsampling},
         )
+        timed_tracks = new_array(
+            store,
+            "timed_tracks",
+            shape=(n_blocks, count_windows(n_frames), window * upsampling, window * upsampling),
+            dtype="uint8",
+            dims=("block", "window", "z", "x"),
+            units="1",
+            spacing={"z": pixel / upsampling, "x": pixel / upsampling},
+        )
         numbers = range(parameters["first_block"], parameters["first_block"] + n_blocks)
         store.attrs["group"] = [group_of(parameters, block) for block in numbers]
         if parameters["validation"]:
@@ -85,7 +94,8 @@ def run(parameters: Parameters, *, trajectories: Path, point_spread: Path, block
             ):
                 for name, array in maps.items():
                     write(array, block, looked_at[name])
-                write(tracks, block, target)
+                write(tracks, block, target.any(axis=0))
+                write(timed_tracks, block, target)
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,7 @@ def _echo_level(parameters: Parameters, block: int) -> np.float32:
 
 def _blocks(
     parameters: Parameters, bubbles: Any, psf: Any
-) -> Iterator[tuple[dict[str, NDArray[np.float16]], NDArray[np.bool_]]]:
+) -> Iterator[tuple[dict[str, NDArray[np.float16]], NDArray[np.uint8]]]:
     scene, group = None, -1
     visible = slice_of(parameters)
     for block in range(parameters["first_block"], parameters["first_block"] + parameters["n_blocks"]):
@@ -287,7 +297,7 @@ def _states(
 
 def _block(
     parameters: Parameters, scene: _Scene, visible: Slice, bubbles: Any, psf: Any, block: int
-) -> tuple[dict[str, NDArray[np.float16]], NDArray[np.bool_]]:
+) -> tuple[dict[str, NDArray[np.float16]], NDArray[np.uint8]]:
     rng, placement = block_generator(parameters, block), scene.placement
     placed = place_bubbles(parameters, placement, bubbles, block, rng)
     position, path, concentration = placed.position, placed.path, placed.concentration_per_mm3
@@ -311,10 +321,11 @@ def _block(
     filtered = filter_clutter(parameters, iq, rng).images
     at_baseband = remove_carrier(filtered, placement.grid.z, wavenumber=psf.attrs["wavenumber"])
     upsampling = parameters["targets"]["upsampling"]
-    target = track_map(
+    target = timed_track_map(
         placed.where_seen(placement),
         visible.holds(position),
         x=fine_axis(placement.grid.x, upsampling),
         z=fine_axis(placement.grid.z, upsampling),
+        n_frames=parameters["sequence"]["frames_per_block"],
     )
     return dict(maps_of(parameters["maps"], at_baseband, psf[0])), target
