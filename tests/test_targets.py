@@ -8,6 +8,7 @@ from ulmpipe.errors import InputError
 from ulmpipe.targets import (
     dilate_tracks,
     parts_of_windows,
+    reverse_windows,
     timed_track_map,
     track_map,
     velocity_map,
@@ -87,6 +88,7 @@ def test_parts_are_kept_and_what_is_missing_of_the_last_window_is_their_mirror_i
     bits = np.unpackbits(windows, axis=0, bitorder="little").astype(bool)
     missing = len(bits) - n_parts
     assert 0 <= missing < 8
+    np.testing.assert_array_equal(reverse_windows(windows, n_parts), windows_of_parts(passed[::-1]))
     to_and_fro = np.concatenate([passed[::-1], passed] * 4)  # n_parts = 1 goes on and on
     np.testing.assert_array_equal(bits[n_parts:], to_and_fro[:missing])
 

@@ -17,6 +17,8 @@ from ulmpipe.errors import InputError
 FRAMES_TOGETHER = 16  # what a network may be given: a multiple of these
 PARTS_OF_A_WINDOW = 8  # a byte of `timed_track_map`: 128 frames
 
+_BACKWARDS = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")  # bits of a byte
+
 Tracks = TypeVar("Tracks", np.bool_, np.uint8)
 
 
@@ -110,6 +112,13 @@ def windows_of_parts(passed: NDArray[np.bool_]) -> NDArray[np.uint8]:
 def parts_of_windows(windows: NDArray[np.uint8], n_parts: int) -> NDArray[np.bool_]:
     """The inverse of `windows_of_parts`."""
     return np.unpackbits(windows, axis=0, count=n_parts, bitorder="little").astype(bool)
+
+
+def reverse_windows(windows: NDArray[np.uint8], n_parts: int) -> NDArray[np.uint8]:
+    """Windows of the same block played backwards."""
+    if n_parts % PARTS_OF_A_WINDOW == 0:  # in a tenth of the time
+        return _BACKWARDS[windows[::-1]]
+    return windows_of_parts(parts_of_windows(windows, n_parts)[::-1])
 
 
 def velocity_map(

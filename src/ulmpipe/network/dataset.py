@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ulmpipe.errors import InputError
 from ulmpipe.randomness import generator
-from ulmpipe.targets import FRAMES_TOGETHER, count_windows, parts_of_windows, windows_of_parts
+from ulmpipe.targets import FRAMES_TOGETHER, count_windows, reverse_windows
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -63,7 +63,7 @@ class Change:
         windows = self.of_image(windows)
         if not self.reverse_time:
             return windows
-        return windows_of_parts(parts_of_windows(windows, n_parts)[::-1])
+        return reverse_windows(windows, n_parts)
 
     def of_velocity(self, velocity: NDArray[np.floating]) -> NDArray[np.floating]:
         """Change (2, z, x), components along z and x: what runs backwards has the opposite velocity."""
