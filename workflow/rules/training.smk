@@ -20,13 +20,13 @@ rule train:
             f"{results}/model/{{phase}}.png",
             caption="../report/training.rst",
             category="Training",
-            labels={"phase": "{phase}"},
+            labels={"picture": "loss, {phase}"},
         ),
         examples=report(
             f"{results}/model/{{phase}}_examples.png",
             caption="../report/examples.rst",
             category="Training",
-            labels={"phase": "{phase}, examples"},
+            labels={"picture": "examples, {phase}"},
         ),
     params:
         parameters=phase_parameters,
@@ -59,10 +59,16 @@ rule operating_points:
     output:
         operating_points=f"{results}/model/operating_points.json",
         picture=report(
-            f"{results}/model/operating_points.png", caption="../report/operating_points.rst", category="Training"
+            f"{results}/model/operating_points.png",
+            caption="../report/operating_points.rst",
+            category="Training",
+            labels={"picture": "thresholds"},
         ),
         block_picture=report(
-            f"{results}/model/validation_block.png", caption="../report/validation_block.rst", category="Training"
+            f"{results}/model/validation_block.png",
+            caption="../report/validation_block.rst",
+            category="Training",
+            labels={"picture": "a validation block"},
         ),
     params:
         parameters=given(

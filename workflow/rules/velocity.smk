@@ -54,7 +54,10 @@ rule train_velocity:
         description=f"{results}/model/velocity.json",
         history=f"{results}/model/velocity.csv",
         curves=report(
-            f"{results}/model/velocity.png", caption="../report/velocity_training.rst", category="Training"
+            f"{results}/model/velocity.png",
+            caption="../report/velocity_training.rst",
+            category="Training",
+            labels={"picture": "loss, velocities"},
         ),
     params:
         parameters=given(
