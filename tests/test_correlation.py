@@ -164,7 +164,7 @@ def test_pixels_that_a_motion_or_a_mask_left_empty_do_not_make_the_others_bright
 @pytest.mark.parametrize("window", [1, 4, 5, 8, 30])
 def test_the_scale_of_a_pixel_is_that_of_the_window_around_it_moved_into_the_field(window):
     iq = random_images(np.random.default_rng(7), (3, 8, 11))
-    iq[:, :, 6:] *= 1000
+    iq[:, :, 6:] *= 30
     iq[:, 2:5, 1:4] = 0
     found = unit_images(iq, window=window)
     for z, x in np.ndindex(8, 11):
@@ -184,6 +184,15 @@ def test_what_fades_with_depth_comes_back_on_one_scale():
     ratio = np.sqrt(np.mean(np.abs(found) ** 2, axis=(0, 2)) / np.mean(np.abs(expected) ** 2, axis=(0, 2)))
     assert np.all(np.abs(20 * np.log10(ratio[24:-24])) < 1.0)
     assert np.all(np.abs(20 * np.log10(ratio)) < 4.0)
+
+
+def test_what_is_far_weaker_than_the_field_is_not_raised_to_its_scale():
+    iq = random_images(np.random.default_rng(9), (20, 64, 16))
+    iq[:, 32:] *= 1e-7
+    field = np.sqrt(np.mean(np.abs(iq) ** 2))
+    found = unit_images(iq, window=16)
+    np.testing.assert_allclose(found[:, 48:], iq[:, 48:] / (0.01 * field), rtol=1e-4)
+    assert np.sqrt(np.mean(np.abs(found[:, :24]) ** 2)) == pytest.approx(1, rel=0.02)
 
 
 def test_unit_images_of_nothing_are_nothing_and_those_that_are_not_finite_are_refused():

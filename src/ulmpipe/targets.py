@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
 
-FRAMES_TOGETHER = 16  # what a network may be given: a multiple of these
-PARTS_OF_A_WINDOW = 8  # a byte of `timed_track_map`: 128 frames
+FRAMES_OF_A_PART = 16  # what a network may be given: a multiple of these
+PARTS_OF_A_WINDOW = 8  # a byte of `timed_track_map`: the 128 frames that `ulmpipe.network.light` has in one
 
 _BACKWARDS = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")  # bits of a byte
 
@@ -82,7 +82,7 @@ def timed_track_map(
     InputError
         If an axis is not evenly spaced and increasing, or `n_frames` does not divide the events, or 16 not it.
     """
-    n_parts, rest = divmod(n_frames, FRAMES_TOGETHER)
+    n_parts, rest = divmod(n_frames, FRAMES_OF_A_PART)
     if rest or len(position) % n_frames:
         raise InputError(
             f"{len(position)} events in {n_frames} frames, expected as many in each of a multiple of 16"
@@ -95,17 +95,20 @@ def timed_track_map(
 
 def count_windows(n_frames: int) -> int:
     """How many windows of `timed_track_map` a block of frames has."""
-    return -(-n_frames // (FRAMES_TOGETHER * PARTS_OF_A_WINDOW))
+    return -(-n_frames // (FRAMES_OF_A_PART * PARTS_OF_A_WINDOW))
 
 
 def windows_of_parts(passed: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Parts of a block (part, z, x) as bytes (window, z, x): bit k of byte w is part 8 w + k.
 
-    What is missing of the last window is the mirror image of what comes before, as networks continue their time.
+    What is missing of the last window is what networks see there, who continue their time by its mirror image: first
+    that of a part if their number is odd, then of pairs of them.
     """
     n_parts = len(passed)
-    index = np.arange(count_windows(n_parts * FRAMES_TOGETHER) * PARTS_OF_A_WINDOW) % (2 * n_parts)
-    index = np.minimum(index, 2 * n_parts - 1 - index)
+    n_pairs, wanted = -(-n_parts // 2), count_windows(n_parts * FRAMES_OF_A_PART) * PARTS_OF_A_WINDOW // 2
+    pair = np.arange(wanted) % (2 * n_pairs)
+    pair = np.minimum(pair, 2 * n_pairs - 1 - pair)
+    index = np.minimum(2 * pair[:, None] + np.arange(2), n_parts - 1).ravel()
     return np.packbits(passed[index], axis=0, bitorder="little")
 
 

@@ -15,6 +15,7 @@ from ulmpipe.network import Light, build_network
 from ulmpipe.network import light as module
 from ulmpipe.network.complex_valued import ComplexFront, _ComplexConvolution, complex_light
 from ulmpipe.network.light import wide
+from ulmpipe.targets import windows_of_parts
 
 ALL = pytest.mark.parametrize("make", [Light, wide, complex_light])
 
@@ -48,9 +49,21 @@ def test_the_joined_tracks_are_the_union_of_the_windows_before_they_are_refined(
     torch.testing.assert_close(torch.logsumexp(logits[:, 1:], dim=1), logits[:, 0])
 
 
-def test_a_window_tells_of_its_own_frames_first() -> None:
+@pytest.mark.parametrize("n_parts", range(1, 33))
+def test_targets_continue_a_last_window_as_the_network_continues_its_time(n_parts: int) -> None:
+    """Each part of 16 frames is a channel of its own; windows are joined by what any of them has."""
+    maps = torch.eye(n_parts)[:, :, None, None]
+    for stride in (2, 4):
+        maps, n_windows = module.mirror_to_multiple(maps, len(maps), stride)
+        maps = maps.reshape(n_windows // stride, stride, n_parts, 1, 1).amax(dim=1)
+    targets = windows_of_parts(np.eye(n_parts, dtype=bool)[:, None])
+    np.testing.assert_array_equal(targets[:, 0] != 0, maps[:, :, 0, 0].numpy() != 0)
+
+
+@ALL
+def test_a_window_tells_of_its_own_frames_first(make: Callable[[], Light]) -> None:
     """Without what looks over time, what changes in the frames of one window changes that window alone."""
-    network = Light().eval()  # blocks start as the identity
+    network = make().eval()  # blocks start as the identity
     maps = torch.randn(1, 2, 512, 4, 4)
     other = maps.clone()
     other[:, :, 256:384] = torch.randn(1, 2, 128, 4, 4)

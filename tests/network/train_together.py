@@ -21,20 +21,24 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "a mean over blocks": {"loss": "bce_dice", "optimizer": "adam", "gradient_norm": 0.024},
     "no mean over blocks": {"loss": "dice", "optimizer": "adam", "gradient_norm": 0.0037},
     "Muon": {"loss": "dice", "optimizer": "muon", "gradient_norm": 0.0037},
+    "windows": {"loss": "dice", "optimizer": "adam", "window_weight": 0.5},
 }
 
 
 class Plain(nn.Module):
     """Without batch normalisation: a batch in parts is the same as a batch."""
 
+    tells_windows = True
+
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(2, 8, 3, padding=1)
         self.last = nn.Conv2d(8, 64, 3, padding=1)
 
-    def forward(self, correlation: Tensor) -> Tensor:
-        """(batch, 2, T, Z, X) to (batch, 1, 8Z, 8X)."""
-        return nn.functional.pixel_shuffle(self.last(self.first(correlation.mean(dim=2)).relu()), 8)
+    def forward(self, correlation: Tensor, *, windows: bool = False) -> Tensor:
+        """(batch, 2, T, Z, X) to (batch, 1, 8Z, 8X), and as many again."""
+        logits = nn.functional.pixel_shuffle(self.last(self.first(correlation.mean(dim=2)).relu()), 8)
+        return torch.cat([logits, 2 * logits], dim=1) if windows else logits
 
 
 class _KilledError(Exception):
@@ -59,7 +63,8 @@ def main(folder: Path) -> None:
         settings = TrainingSettings(
             n_epochs=4, batch_size=4, learning_rate=1e-2, precision="float32", **TRAININGS[name]
         )
-        train_set = TrackDataset([maps[:8]], [tracks[:8]], seed=1)
+        windows = [tracks[1:9, None].astype(np.uint8)] if settings.window_weight else None  # of other blocks
+        train_set = TrackDataset([maps[:8]], [tracks[:8]], windows=windows, seed=1)
         validation_set = TrackDataset([maps[8:]], [tracks[8:]])  # five: no multiple of two
         history = train(network, train_set, validation_set, settings=settings, **keywords).history
         weights = {name: tensor.tolist() for name, tensor in network.state_dict().items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
-from dry_runs import ROOT, prepare, pretend, would_run
+from dry_runs import ROOT, commands, prepare, pretend, would_run
 
 from ulmpipe import fingerprint
 from ulmpipe.acoustics import named_probes
@@ -66,6 +68,19 @@ def test_another_correlation_for_the_expert_alone_trains_nothing_again(finished)
     again = rules(would_run(finished, changed("correlation", regularization=0.5)))
     assert {"correlate", "localize", "operating_points"} <= again
     assert not again & {"training_blocks", "train"}
+
+
+def test_other_weights_of_windows_train_again_and_make_no_blocks(finished):
+    again = rules(would_run(finished, changed("training", phase_1={"window_weight": 0.5})))
+    assert {"train", "operating_points", "infer"} <= again
+    assert not again & {"training_blocks", "correlate"}
+
+
+def test_the_papers_network_has_no_windows_to_learn(finished):
+    for name, weight in (("light", 1.0), ("paper", 0.0)):
+        words = shlex.split(commands(finished, changed("network", name=name))["train:phase_1"])
+        given = json.loads(words[words.index("--parameters") + 1])
+        assert given["training"]["window_weight"] == weight
 
 
 def test_another_window_of_the_scale_wider_than_training_blocks_trains_nothing_again(finished):

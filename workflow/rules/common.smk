@@ -178,12 +178,15 @@ training_launcher = (
 
 
 def phase_parameters(wildcards):
+    phase = sections["training"][wildcards.phase]
+    if sections["network"]["name"] == "paper":
+        phase = phase | {"window_weight": 0.0}  # it has no windows
     return given(
         "train",
         "seed",
         "network",
         phase=wildcards.phase,
-        training=sections["training"][wildcards.phase],
+        training=phase,
         augmentation=sections["training"]["augmentation"],
         dilation_radius=settings.targets.dilation_radius if wildcards.phase == "phase_1" else 0,
     )

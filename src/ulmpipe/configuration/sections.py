@@ -831,6 +831,16 @@ class Configuration(_Section):
         return self
 
     @model_validator(mode="after")
+    def _training_blocks_have_one_scale(self) -> Self:
+        window, wanted = self.training_set.window, self.correlation.scale_window
+        if wanted < window:
+            raise ValueError(
+                f"correlation.scale_window: {wanted} pixels; expected at least {window}, those of a training block "
+                "(training_set.window)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _windows_cover_the_field(self) -> Self:
         inference, window = self.inference, self.training_set.window
         if inference.mode != "sliding_window":

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from ulmpipe.device import array_module, on_gpu, to_host
 from ulmpipe.errors import InputError
 
+FAINTEST = (
+    1e-4  # of the field's mean power: what is weaker is no tissue, and its noise not worth a bubble's scale
+)
 EMPTY = np.float32(1e-30)  # of the brightest pixel's energy; float32 loses precision below 1e-38
 
 
@@ -34,9 +37,10 @@ def remove_carrier(
 def unit_images(iq: NDArray[np.complex64], *, window: int) -> NDArray[np.complex64]:
     """Images (frame, z, x) of a block, each pixel divided by the root mean square of the `window` around it.
 
-    Over all frames and `window` x `window` pixels, that of the field which are nearest: a field no larger than the
+    Over all frames and `window` x `window` pixels, moved into the field at its borders: a field no larger than the
     window, as a training block is, has one scale, and any piece of a larger one about that which it would have as a
     training block, so that neither attenuation nor a bright vessel elsewhere makes it unlike what a network has seen.
+    Where there is 40 dB less than in the field on average, nothing is raised any further: that is no tissue.
 
     As good as linear, so that the sum of two bubbles' images stays the sum, and no sharper or blunter than what was
     beamformed: a network learns more from them, in as many steps, than from correlation maps, which blur them by the
@@ -58,9 +62,12 @@ def unit_images(iq: NDArray[np.complex64], *, window: int) -> NDArray[np.complex
     for first in range(0, len(images), 32):  # so that the squares take little memory beside a long block
         energy += (abs(images[first : first + 32]) ** 2).sum(axis=0, dtype=np.float64)
     energy = to_host(energy)
-    n_filled = _sum_within((energy > 0).astype(np.float64), window) * len(images)
-    scale = np.sqrt(n_filled / np.where(n_filled > 0, _sum_within(energy, window), 1))
-    images *= xp.asarray(scale.astype(np.float32))
+    filled = (energy > 0).astype(np.float64)
+    if not filled.any():
+        return images
+    mean_power = _sum_within(energy, window) / np.maximum(_sum_within(filled, window), 1)
+    mean_power = np.maximum(mean_power, FAINTEST * energy.sum() / filled.sum()) / len(images)
+    images *= xp.asarray((1 / np.sqrt(mean_power)).astype(np.float32))
     return images
 
 

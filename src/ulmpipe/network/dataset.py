@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ulmpipe.errors import InputError
 from ulmpipe.randomness import generator
-from ulmpipe.targets import FRAMES_TOGETHER, count_windows, reverse_windows
+from ulmpipe.targets import FRAMES_OF_A_PART, count_windows, reverse_windows
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -204,15 +204,13 @@ class TrackDataset(Dataset[tuple[Tensor, Tensor]]):
         source, block = self._place(index)
         maps = torch.from_numpy(np.asarray(self.maps[source][block])).float()
         tracks = np.asarray(self.tracks[source][block], dtype=bool)
-        n_parts = maps.shape[1] // FRAMES_TOGETHER
-        windows = np.zeros((0, *tracks.shape), np.uint8)
-        if self.windows is not None:
-            windows = np.asarray(self.windows[source][block])
+        windows = None if self.windows is None else np.asarray(self.windows[source][block])
         change = self._change(index)
         if change is not None:
             maps, tracks = change.of_maps(maps), change.of_image(tracks)
-            windows = change.of_windows(windows, n_parts) if len(windows) else windows
-        targets = np.concatenate([tracks[None], windows != 0])
+            if windows is not None:
+                windows = change.of_windows(windows, maps.shape[1] // FRAMES_OF_A_PART)
+        targets = tracks[None] if windows is None else np.concatenate([tracks[None], windows != 0])
         return maps, torch.from_numpy(targets.astype(np.float32))
 
     def _place(self, index: int) -> tuple[int, int]:

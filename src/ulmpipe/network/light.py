@@ -207,6 +207,8 @@ class Light(nn.Module):
 
     """
 
+    tells_windows = True  # `forward` can say what was passed in each
+
     def __init__(
         self,
         front: Front | None = None,
@@ -250,7 +252,7 @@ class Light(nn.Module):
         Returns
         -------
         Tensor
-            (batch, 1, 8Z, 8X), or (batch, 1 + windows, 8Z, 8X).
+            (batch, 1, 8Z, 8X); with windows (batch, 1 + T/128, 8Z, 8X), rounded up.
 
         """
         maps, n_windows = self.features(correlation)

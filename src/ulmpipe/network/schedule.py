@@ -71,6 +71,8 @@ class TrainingSettings:
         for field in ("n_epochs", "batch_size", "learning_rate"):
             if not getattr(self, field) > 0:
                 raise InputError(f"training.{field}: {getattr(self, field)}; expected more than 0")
+        if not self.window_weight >= 0:
+            raise InputError(f"training.window_weight: {self.window_weight}; expected 0 or more")
 
 
 def learning_rate_factor(settings: TrainingSettings, step: int, *, steps_per_epoch: int) -> float:

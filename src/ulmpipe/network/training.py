@@ -52,7 +52,7 @@ class Trained:
     Attributes
     ----------
     history : list of dict
-        One row per epoch: `COLUMNS`.
+        One row per epoch: `COLUMNS`; losses are those of the joined tracks, without windows.
     examples : dict of int to (8Z, 8X) uint8
         Probabilities (255 is 1) of the fullest validation block after some epochs: 1, 2, 4, 8, … and the last.
 
@@ -80,7 +80,8 @@ def train(
     Parameters
     ----------
     network : nn.Module
-        (batch, 2, T, Z, X) to logits (batch, 1, 8Z, 8X); left on the device it was trained on.
+        (batch, 2, T, Z, X) to logits (batch, 1, 8Z, 8X); left on the device it was trained on. With a `window_weight`
+        it must have those of windows too, as `ulmpipe.network.light.Light`, and `train_set` their truth.
     train_set, validation_set : TrackDataset
         Blocks; `train_set.epoch` is set at every epoch.
     settings : TrainingSettings
@@ -103,8 +104,8 @@ def train(
     Raises
     ------
     InputError
-        If the loss is no longer a number, the network ends with the same answer for every pixel, or it cannot be
-        trained in this precision on this device.
+        If windows are to be learnt and network or training set have none, the loss is no longer a number, the network
+        ends with the same answer for every pixel, or it cannot be trained in this precision on this device.
 
     Notes
     -----
@@ -117,6 +118,11 @@ def train(
     """
     fabric = devices_of(settings.precision)
     _check_precision(network, settings.precision, fabric)
+    if settings.window_weight and not (getattr(network, "tells_windows", False) and train_set.windows):
+        raise InputError(
+            f"training.window_weight: {settings.window_weight}; expected 0, since {type(network).__name__} or the "
+            "training set has no windows"
+        )
     network.to(fabric.device)
     lay_out_channels_last(network)
     # all batches are of one shape: worth trying which convolutions are fastest
@@ -177,9 +183,11 @@ def _step(
     given = {"windows": True} if settings.window_weight else {}
     logits, targets = gather(fabric, model(correlation, **given)), gather(fabric, tracks)
     loss_of = LOSSES[settings.loss]
-    loss = loss_of(logits[:, :1], targets[:, :1])
-    of_windows = [part[:, 1:].reshape(-1, 1, *part.shape[2:]) for part in (logits, targets)]
-    fabric.backward(loss + settings.window_weight * loss_of(*of_windows) if settings.window_weight else loss)
+    total = loss = loss_of(logits[:, :1], targets[:, :1])
+    if settings.window_weight:
+        of_windows = (part[:, 1:].reshape(-1, 1, *part.shape[2:]) for part in (logits, targets))
+        total = loss + settings.window_weight * loss_of(*of_windows)
+    fabric.backward(total)
     if settings.gradient_norm is not None:
         fabric.clip_gradients(model, stepper, max_norm=settings.gradient_norm)
     stepper.step()
@@ -218,7 +226,7 @@ def validate(
     for correlation, tracks in _loaded(blocks, own, ahead=_loaders(fabric)):
         with fabric.autocast():
             logits = network(correlation.to(fabric.device)).float()
-        target = tracks.to(fabric.device)
+        target = tracks[:, :1].to(fabric.device)
         found = (logits > 0).float()
         marked = found.sum((1, 2, 3)) + target.sum((1, 2, 3))
         sums += torch.tensor(

@@ -49,7 +49,7 @@ def maps_of(maps: Parameters, images: Any, point_spread_function: Any) -> Iterat
 def as_correlation(
     seen: str, channels: NDArray[Any], point_spread_function: Any, settings: Parameters
 ) -> NDArray[Any]:
-    """What the expert looks at, of what a network sees; the scale of filtered images does not change their maps."""
+    """What the expert looks at, of what a network sees; a block of one scale has the maps of any other scale."""
     if seen == "correlation":
         return channels
     chi = correlation_map(

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import save_weights
-from ulmpipe.network.light import Light
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
@@ -45,7 +43,7 @@ def run(
     curves: Path,
     examples: Path,
     threads: int,
-    memory_mb: int = 4000,
+    memory_mb: int = 4500,
     weights: Path | None = None,
 ) -> None:
     """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch.
@@ -65,8 +63,6 @@ def run(
     settings = TrainingSettings(
         precision=parameters["network"]["precision"], **_settings(parameters["training"])
     )
-    if not isinstance(network, Light):
-        settings = replace(settings, window_weight=0.0)
     memory = Memory(memory_mb // processes)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
