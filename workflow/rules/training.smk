@@ -76,7 +76,7 @@ rule operating_points:
             "network",
             "inference",
             "evaluation",
-            correlation=without("correlation", "point_spread_shape", "scale_window"),
+            correlation={"regularization": settings.correlation.regularization},
             targets={"upsampling": settings.targets.upsampling},
         ),
     log:

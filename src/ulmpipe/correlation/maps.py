@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ulmpipe.device import array_module, on_gpu, to_host
 from ulmpipe.errors import InputError
 
-FAINTEST = (
-    1e-4  # of the field's mean power: what is weaker is no tissue, and its noise not worth a bubble's scale
-)
+# of the field's mean power: what is weaker is no tissue, and its noise is not raised to the scale of bubbles
+FAINTEST = 1e-4
 EMPTY = np.float32(1e-30)  # of the brightest pixel's energy; float32 loses precision below 1e-38
 
 
