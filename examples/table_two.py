@@ -5,8 +5,8 @@ mouse_20120625 mouse_20100203 --test mouse_20120626 --output FOLDER`. One slice 
 concentration, cuts of the same bubbles; the reference holds all of 1000 blocks at the highest, 20 000 bubbles at
 20/mm³. Thresholds of network and expert are chosen on the validation volumes together: in how many blocks a pixel must
 be how bright (`times`, `threshold`) or how bright its brightest blocks must be on average (`mean`), and for the expert
-over how many pixels a detection is spread and by how many it is raised. Work that is done is not done again: shards of
-blocks are kept in FOLDER, under a name that says what they were made by.
+whether localizations or their tracks count, over how many pixels a detection is spread and by how many it is raised.
+Work that is done is not done again: shards of blocks are kept in FOLDER, under a name that says what they were made by.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ PAPER = {  # precision, recall, Dice
     20.0: {"ground truth": (100, 89, 94), "expert": (67, 63, 65), "network": (58, 92, 71)},
 }
 MOST_BLOCKS = 16  # that are kept of each pixel, the brightest
-# fine pixels over which a detection is spread, and by which it is raised
-VARIANTS = {"network": [(0, 0)], "expert": list(product((0, 1, 2), (0, 1, 2)))}
+# map of a method, fine pixels over which a detection is spread, and by which it is raised
+VARIANTS = {"network": [("score", 0, 0)], "expert": list(product(("score", "tracked"), (0, 1, 2), (0, 1, 2)))}
 THRESHOLDS = np.concatenate(
     [[0.001, 0.002, 0.005], np.arange(1, 98) * 0.01, [0.975, 0.98, 0.985, 0.99, 0.995, 0.998]]
 )
@@ -88,13 +88,12 @@ def shard_of_blocks(
     """Simulate some blocks of one concentration and keep what both methods and the truth say of them together."""
     from ulmpipe.io.stores import complete_or_absent, open_store, read_block
     from ulmpipe.stages import training_blocks
-    from ulmpipe.stages._detections import expert_map, network_maps, operated
+    from ulmpipe.stages._detections import expert_maps, network_maps, operated
     from ulmpipe.stages._maps import as_correlation
 
     path, parameters = place_of_shard(settings, files, folder, part)
     if path.exists():
         return path
-    upsampling = settings["targets"]["upsampling"]
     blocks = folder / f"{path.stem}.zarr"
     training_blocks.run(
         parameters, trajectories=files["trajectories"], point_spread=files["point_spread"], blocks=blocks
@@ -107,10 +106,11 @@ def shard_of_blocks(
     best = {(method, *variant): empty for method, variants in VARIANTS.items() for variant in variants}
     for block, network in enumerate(network_maps(settings, files["weights"], maps, threads=1)):
         chi = as_correlation(seen, read_block(maps, block), psf, settings["correlation"])
-        scores = {"network": network, "expert": expert_map(chi, upsampling=upsampling)}
+        expert = expert_maps(chi, settings, spacing=maps.attrs["spacing"])
+        scores = {"network": {"score": network}, "expert": expert}
         for variant, highest in best.items():
-            method, radius, rise = variant
-            best[variant] = add_block(highest, operated(scores[method], radius=radius, rise=rise))
+            method, name, radius, rise = variant
+            best[variant] = add_block(highest, operated(scores[method][name], radius=radius, rise=rise))
     with complete_or_absent(path) as temporary:
         named = {_named(*variant): values for variant, values in best.items()}
         np.savez_compressed(temporary, truth=tracks.any(axis=0), **named)
@@ -247,7 +247,7 @@ def report(validation: dict[str, Any], test: dict[str, Any], *, most_blocks: int
                 precision, recall, found = scores_at_thresholds(values, test[against])[:, at].tolist()
                 point = {way: n_blocks, "threshold": float(THRESHOLDS[at])}
                 if method == "expert":
-                    point |= {"spread": variant[0], "raised": variant[1]}
+                    point |= {"map": variant[0], "spread": variant[1], "raised": variant[2]}
                 yield {
                     "against": against,
                     "least_precision": least,
@@ -262,8 +262,8 @@ def report(validation: dict[str, Any], test: dict[str, Any], *, most_blocks: int
                 }
 
 
-def _named(method: str, radius: int, rise: int) -> str:
-    return f"{method}_{radius}_{rise}"
+def _named(method: str, name: str, radius: int, rise: int) -> str:
+    return f"{method}_{name}_{radius}_{rise}"
 
 
 def main() -> None:

@@ -8,7 +8,15 @@ import pytest
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import write_json
 from ulmpipe.network import build_network, save_weights
-from ulmpipe.stages._detections import blocks_at_once, network_maps, operating_points_of
+from ulmpipe.stages._detections import (
+    EXPERT,
+    blocks_at_once,
+    expert_maps,
+    network_maps,
+    operating_points_of,
+    read_scores,
+    write_scores,
+)
 
 
 @pytest.fixture
@@ -64,6 +72,75 @@ def test_no_more_blocks_are_in_memory_than_fit(name, memory_mb, tile, at_once):
     maps = np.broadcast_to(np.float16(0), (3, 2, 512, 400, 512))
     settings = {"inference": {"tile": tile}, "targets": {"upsampling": 8}}
     assert blocks_at_once(network, settings, maps, threads=16, memory_mb=memory_mb) == at_once
+
+
+PIXEL = {"z": 25e-6, "x": 25e-6}
+FOLLOWED = {
+    "sequence": {"frame_rate": 1000.0},
+    "targets": {"upsampling": 8},
+    "tracking": {
+        "threshold": 0.5,
+        "largest_speed": 20e-3,
+        "largest_gap": 1,
+        "minimum_length": 10,
+        "memory": 0,
+        "smoothing_window": 5,
+    },
+}
+
+
+def spots(places, *, n_frames, brightness):
+    """Correlation maps (2, frame, 20, 24) of round spots, each a function of the frame to its place or to None."""
+    z, x = np.mgrid[:20, :24]
+    maps = np.zeros((2, n_frames, 20, 24), np.float16)
+    for frame in range(n_frames):
+        for place, value in zip(places, brightness, strict=True):
+            at = place(frame)
+            if at is not None:
+                maps[0, frame] += value * np.exp(-((z - at[0]) ** 2 + (x - at[1]) ** 2) / 2)
+    return maps
+
+
+def test_the_expert_has_tracks_where_bubbles_went_and_localizations_where_they_flashed_too():
+    """One bubble along a line, one in a corner that is there for three frames and brighter."""
+    moving, flashing = (lambda t: (5.0, 4 + 0.5 * t)), (lambda t: (15.0, 15.0) if t < 3 else None)
+    maps = spots([moving, flashing], n_frames=30, brightness=[0.7, 0.9])
+    found = expert_maps(maps, FOLLOWED, spacing=PIXEL)
+    assert {name: image.shape for name, image in found.items()} == dict.fromkeys(EXPERT, (160, 192))
+    localized, tracked = (found[name] for name in EXPERT)
+    row, corner = int((5 + 0.5) * 8), int((15 + 0.5) * 8)
+    assert localized[corner, corner] == pytest.approx(0.9, abs=1e-3)
+    assert not tracked[corner - 8 : corner + 9, corner - 8 : corner + 9].any()
+    # from the first frame's pixel to the last one's without a hole
+    first, last = (int((x + 0.5) * 8) for x in (4, 18.5))
+    crossed = np.flatnonzero(tracked[row - 2 : row + 3].any(axis=0))
+    np.testing.assert_array_equal(crossed, np.arange(crossed[0], crossed[-1] + 1))
+    assert abs(crossed[0] - first) <= 1
+    assert abs(crossed[-1] - last) <= 1
+    values = tracked[tracked > 0]
+    assert np.ptp(values) == 0  # that of the track
+    # a spot between two pixels is a little darker on them
+    assert 0.6 < values[0] <= 0.7
+    assert 0 < np.count_nonzero(localized[row - 2 : row + 3]) < 31 < len(values)
+
+
+def test_an_operating_point_says_which_of_the_experts_maps_it_is_of(tmp_path):
+    maps = FieldMaps()
+    rng = np.random.default_rng(1)
+    made = [{name: rng.uniform(0, 1, (16, 24)).astype(np.float16) for name in EXPERT} for _ in range(2)]
+    write_scores(tmp_path / "one.zarr", made, maps, names=EXPERT, upsampling=2, units="|χ|", made={})
+    point = {"radius": 0, "rise": 1}
+    for name, given in (("tracked", {"map": "tracked"}), ("score", {"map": "score"}), ("score", {})):
+        read = list(read_scores(tmp_path / "one.zarr", point | given))
+        for block, scores in enumerate(read):
+            np.testing.assert_array_equal(scores[:-1], made[block][name][1:])
+
+
+class FieldMaps:
+    """What `write_scores` asks of correlation maps."""
+
+    shape = (2, 2, 512, 8, 12)
+    attrs = {"spacing": PIXEL, "origin": {"z": 0.0, "x": 0.0}}  # noqa: RUF012
 
 
 @pytest.mark.parametrize(("concentration", "threshold"), [(1.0, 0.4), (9.0, 0.4), (11.0, 0.6), (40.0, 0.6)])

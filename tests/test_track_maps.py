@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmpipe.errors import InputError
-from ulmpipe.track_maps import FineGrid, track_maps
+from ulmpipe.track_maps import FineGrid, brightest_track_map, track_maps
 
 TRACK = np.dtype(
     [
@@ -211,6 +211,25 @@ def test_random_tracks_agree_with_clipping_every_segment_by_every_pixel(seed):
         np.testing.assert_allclose(image[crossed], total[crossed] / density[crossed], rtol=1e-4, atol=1e-9)
         assert np.isnan(image[~crossed]).all()
     assert (maps.downward + maps.upward <= maps.density).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_is_as_bright_as_a_threshold_is_what_the_tracks_as_bright_cross(seed):
+    tracks = random_tracks(seed)
+    numbers = np.unique(tracks["track"])
+    brightness = np.random.default_rng(seed).uniform(0.2, 0.9, len(numbers)).astype(np.float32)
+    brightest = brightest_track_map(tracks, brightness, GRID)
+    assert brightest.dtype == np.float32
+    for threshold in (0.1, *brightness, 0.95):
+        bright = tracks[np.isin(tracks["track"], numbers[brightness >= threshold])]
+        np.testing.assert_array_equal(brightest >= threshold, track_maps([bright], GRID).density > 0)
+
+
+def test_without_tracks_nothing_is_bright_and_each_track_has_one_brightness():
+    assert not brightest_track_map(table(), np.empty(0), GRID).any()
+    with pytest.raises(InputError, match="brightness: 1 of 2 tracks, expected as many"):
+        brightest_track_map(table([(1, 1), (2, 2)], [(3, 3), (4, 4)]), np.ones(1), GRID)
 
 
 def test_a_segment_far_outside_costs_nothing_and_leaves_nothing():

@@ -185,6 +185,45 @@ def track_maps(blocks: Iterable[NDArray[np.void]], grid: FineGrid, *, minimum_po
     )
 
 
+def brightest_track_map(
+    tracks: NDArray[np.void], brightness: NDArray[np.floating], grid: FineGrid
+) -> NDArray[np.float32]:
+    """Brightness of the brightest track that crosses each pixel, (z, x); 0 where there is none.
+
+    The pixels ≥ t are those that the tracks at least as bright as t cross: one map serves every threshold.
+
+    Parameters
+    ----------
+    tracks
+        Records of one block as `track_maps` takes them.
+    brightness
+        (track,), in their order, above 0.
+    grid
+        Pixels of the map.
+
+    Raises
+    ------
+    InputError
+        A field is missing, records are out of order or not finite, or there are not as many tracks as brightnesses.
+
+    """
+    first = _first_points(tracks)
+    if len(brightness) != len(first) - 1:
+        raise InputError(f"brightness: {len(brightness)} of {len(first) - 1} tracks, expected as many")
+    brightest = np.zeros(grid.shape[0] * grid.shape[1], dtype=np.float32)
+    _mark_tracks(
+        _pixels_of(tracks["z"], grid, axis=0),
+        _pixels_of(tracks["x"], grid, axis=1),
+        tracks["frame"].astype(np.float64),
+        np.stack([first[:-1], first[1:]], axis=1),
+        brightness.astype(np.float32),
+        grid.shape[0],
+        grid.shape[1],
+        brightest,
+    )
+    return brightest.reshape(grid.shape)
+
+
 def _first_points(tracks: NDArray[np.void]) -> NDArray[np.int64]:
     """Index of the first point of each track, and the number of points; refuses what is not a table of tracks."""
     missing = [field for field in FIELDS if field not in (tracks.dtype.names or ())]
@@ -225,6 +264,23 @@ def _add_tracks(z, x, frame, vz, vx, ranges, n_z, n_x, counts, sums, passage, cr
             for column in range(3):
                 sums[pixel, column] += passage[pixel, 1 + column] / time
             passage[pixel] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _mark_tracks(z, x, frame, ranges, brightness, n_z, n_x, brightest):  # type: ignore[no-untyped-def]
+    """Raise the pixels that each track crosses to its brightness."""
+    still = np.zeros(len(z))
+    passage = np.zeros((n_z * n_x, 4))
+    crossed = np.empty(n_z * n_x, dtype=np.int64)
+    for track in range(len(ranges)):
+        n_crossed = 0
+        for point in range(ranges[track, 0], ranges[track, 1] - 1):
+            n_crossed = _follow_segment(
+                z, x, frame, still, still, point, n_z, n_x, passage, crossed, n_crossed
+            )
+        for i in range(n_crossed):
+            passage[crossed[i]] = 0.0
+            brightest[crossed[i]] = max(brightest[crossed[i]], brightness[track])
 
 
 @njit(cache=True, nogil=True)

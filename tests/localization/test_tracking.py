@@ -15,6 +15,8 @@ from ulmpipe.errors import InputError
 from ulmpipe.localization import (
     LOCALIZATION,
     TRACK,
+    bright_tracks,
+    track_brightness,
     track_localizations,
     tracks_to_table,
 )
@@ -222,9 +224,36 @@ def test_a_track_never_has_two_localizations_in_a_frame_nor_a_longer_gap():
     assert set(gaps) == {1, 2, 3}
 
 
+def test_a_track_is_as_bright_as_its_localizations_are_on_average():
+    localizations = in_frame_order(
+        line([0, 1, 3, 4], (5, 5), (0.1, 0.1)),
+        line(range(5), (20, 5), (0, 0.2)),
+        line([2, 3, 4], (30, 5), (0, 0)),
+    )
+    found = track_localizations(localizations, **SETTINGS, largest_gap=1, minimum_length=3)
+    assert np.isnan(found["value"]).sum() == 1  # the frame that was missed
+    place = localizations["z"] // 10  # the three are apart
+    expected = [localizations["value"][place == each].mean() for each in (0, 2, 3)]
+    np.testing.assert_allclose(track_brightness(found), expected, rtol=1e-6)
+
+    middle = sorted(expected)[1]
+    kept = bright_tracks(found, threshold=middle)
+    which = [number for number in range(3) if expected[number] >= middle]
+    assert len(which) == 2
+    for new, old in enumerate(which):
+        for field in ("frame", "z", "x"):
+            np.testing.assert_array_equal(
+                kept[kept["track"] == new][field], found[found["track"] == old][field]
+            )
+    assert set(kept["track"]) == {0, 1}
+    assert len(bright_tracks(found, threshold=1.0)) == 0
+
+
 def test_nothing_gives_no_tracks():
     found = track_localizations(records([]), **SETTINGS)
     assert len(found) == 0
+    assert len(track_brightness(found)) == 0
+    assert len(bright_tracks(found, threshold=0.5)) == 0
     assert found.dtype == TRACK
     assert tracks_to_table(found, frame_rate=RATE) == []
 

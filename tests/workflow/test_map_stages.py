@@ -15,6 +15,8 @@ from small_run import SMALL, run_stages, stage_arguments
 
 from ulmpipe.io.stores import open_store, write_json
 from ulmpipe.io.track_store import read_tracks
+from ulmpipe.stages import track
+from ulmpipe.track_maps import FineGrid, track_maps
 
 POINT = {"threshold": 0.4, "radius": 0, "rise": 0, "dice": 0.0}
 POINTS = [
@@ -84,6 +86,40 @@ def test_tracks_lie_where_bubbles_went(finished: Path) -> None:
     assert np.abs(together["z"] - 8e-3).max() < 0.6e-3
     # by the law no bubble of these vessels is faster than a few mm/s; noise would be
     assert 0 < np.median(together["speed"]) < 6e-3
+
+
+def test_the_tracks_of_the_table_are_those_that_the_experts_map_is_made_of(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Nothing is moved here, so that both are on the same pixels."""
+    threshold = 0.6
+    of_tracks = {"map": "tracked", "threshold": threshold, "radius": 0, "rise": 0}
+    points = [{"concentration_per_mm3": 20.0, "expert": {"per_block": of_tracks}}]
+    write_json(tmp_path / "points.json", {"operating_points": points})
+    write_json(tmp_path / "shifts.json", {"shifts_pixels": [[0.0, 0.0]] * 2})
+    made = open_store(finished / "detections/20MB_expert.zarr", "tracked")
+    settings = dict(made.attrs["provenance"]["parameters"]) | {"concentration_per_mm3": 20.0}
+    track.run(
+        settings,
+        correlation=finished / "correlation/20MB.zarr",
+        shifts=tmp_path / "shifts.json",
+        operating_points=tmp_path / "points.json",
+        tracks=tmp_path / "tracks.h5",
+    )
+    geometry = made["tracked"].attrs
+    grid = FineGrid(
+        shape=made["tracked"].shape[1:],
+        spacing=(geometry["spacing"]["z"], geometry["spacing"]["x"]),
+        origin=(geometry["origin"]["z"], geometry["origin"]["x"]),
+    )
+    blocks = list(read_tracks(tmp_path / "tracks.h5"))
+    assert len(blocks) == 2
+    for block, tracks in enumerate(blocks):
+        shown = made["tracked"][block].astype(np.float32)
+        drawn = track_maps([tracks], grid).density > 0
+        certain = np.abs(shown - threshold) > 1e-3  # of half precision, and float32 positions on a border
+        assert 20 < drawn.sum() < (shown > 0).sum()
+        assert (drawn == (shown >= threshold))[certain].mean() > 0.9999
 
 
 def test_the_table_has_a_row_for_every_record(finished: Path) -> None:

@@ -117,13 +117,18 @@ rule infer:
 
 rule localize:
     message:
-        "Expert localization in {wildcards.acquisition}"
+        "Expert localization and tracking in {wildcards.acquisition}"
     input:
         correlation=f"{results}/correlation/{{acquisition}}.zarr",
     output:
         detections=directory(f"{results}/detections/{{acquisition}}_expert.zarr"),
     params:
-        parameters=given("localize", targets={"upsampling": settings.targets.upsampling}),
+        parameters=lambda wildcards: given(
+            "localize",
+            "tracking",
+            sequence={"frame_rate": sequence_of(wildcards.acquisition)["frame_rate"]},
+            targets={"upsampling": settings.targets.upsampling},
+        ),
     log:
         f"{results}/logs/localize/{{acquisition}}.log",
     benchmark:

@@ -76,6 +76,8 @@ rule operating_points:
             "network",
             "inference",
             "evaluation",
+            "tracking",
+            sequence={"frame_rate": settings.sequence.frame_rate},
             correlation={"regularization": settings.correlation.regularization},
             targets={"upsampling": settings.targets.upsampling},
         ),

@@ -620,8 +620,8 @@ class Evaluation(_Section):
 class Tracking(_Section):
     """The expert's bubbles followed from frame to frame."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        description="least |χ| of a localization; null: the expert's threshold per block"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="least |χ| of a localization that is linked; how bright a track must be, validation blocks say"
     )
     largest_speed: Positive = Field(description="between two frames, m/s")
     largest_gap: Annotated[int, Field(ge=0)] = Field(description="frames in a row that a track may miss")

@@ -1,4 +1,4 @@
-"""Conventional ULM, the expert that the network is measured against: bubbles as bright spots, one by one."""
+"""Conventional ULM, the expert that the network is measured against: bubbles as bright spots, followed one by one."""
 
 from ulmpipe.localization.localize import (
     LOCALIZATION,
@@ -7,15 +7,23 @@ from ulmpipe.localization.localize import (
     localize,
 )
 from ulmpipe.localization.localizers import LOCALIZERS
-from ulmpipe.localization.tracking import TRACK, track_localizations, tracks_to_table
+from ulmpipe.localization.tracking import (
+    TRACK,
+    bright_tracks,
+    track_brightness,
+    track_localizations,
+    tracks_to_table,
+)
 
 __all__ = [
     "LOCALIZATION",
     "LOCALIZERS",
     "TRACK",
+    "bright_tracks",
     "brightness_map",
     "localizations_to_map",
     "localize",
+    "track_brightness",
     "track_localizations",
     "tracks_to_table",
 ]

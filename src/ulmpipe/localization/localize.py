@@ -1,8 +1,8 @@
 """Bubbles as bright local maxima of the correlation map, placed below the pixel by a localizer.
 
 This, with a Gaussian fit, is the expert method of the pipeline (Milecki et al. 2021, section IV, DOI
-10.1109/TMI.2021.3056951): correlation map → local maxima → sub-pixel position → fine grid, binarised per block. No
-tracking; `ulmpipe.localization.tracking` adds it.
+10.1109/TMI.2021.3056951): correlation map → local maxima → sub-pixel position → fine grid, binarised per block.
+`ulmpipe.localization.tracking` follows the bubbles, which the paper's does not.
 
 The fine grid: a coarse pixel i has its centre at coordinate i. It is cut into ``upsampling`` fine pixels whose centres
 are ``i + (j - (upsampling - 1) / 2) / upsampling``, j = 0 … upsampling - 1: the fine image covers exactly what the

@@ -285,6 +285,20 @@ def smooth(
     return smoothed, velocity
 
 
+def track_brightness(tracks: NDArray[np.void]) -> NDArray[np.float32]:
+    """Mean |χ| of each track, (track,), over the frames in which it was found."""
+    found = np.isfinite(tracks["value"])
+    sums = np.bincount(tracks["track"], np.where(found, tracks["value"], 0.0))
+    return (sums / np.bincount(tracks["track"], found)).astype(np.float32)
+
+
+def bright_tracks(tracks: NDArray[np.void], *, threshold: float) -> NDArray[np.void]:
+    """The tracks whose `track_brightness` is at least the threshold, numbered anew from 0."""
+    kept = tracks[track_brightness(tracks)[tracks["track"]] >= threshold]
+    kept["track"] = np.unique(kept["track"], return_inverse=True)[1]
+    return kept
+
+
 def tracks_to_table(tracks: NDArray[np.void], *, frame_rate: float) -> list[list[Any]]:
     """Rows of numbers under `TABLE_COLUMNS`, for a CSV file; a missed frame has no value (``None``).
 

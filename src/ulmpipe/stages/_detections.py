@@ -1,4 +1,6 @@
-"""Score maps of both methods: |χ| of the expert's localizations, probabilities of the network, thresholded alike."""
+"""Score maps of both methods: |χ| of the expert's localizations and of their tracks, probabilities of the network;
+thresholded alike.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +14,74 @@ from numpy.typing import NDArray
 
 from ulmpipe.correlation import from_channels
 from ulmpipe.io.stores import new_array, new_store, open_store, read_block, read_blocks, read_json
+from ulmpipe.localization import track_brightness, track_localizations
 from ulmpipe.localization.localize import brightness_map, localize, spread
 from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
 from ulmpipe.stages._weights import load_trained
+from ulmpipe.track_maps import FineGrid, brightest_track_map
 
 if TYPE_CHECKING:
     from torch import nn
 
+EXPERT = ("score", "tracked")  # arrays of the expert's detections
 LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
 # bytes that networks take at most for each pixel and frame of a tile, those with 3-D convolutions apart, and MB of a
 # process that has only begun
 OF_A_TILE, OF_A_TILE_3D, WITHOUT_BLOCKS = 64, 380, 500
 
 
-def expert_map(channels: NDArray[np.float16], *, upsampling: int) -> NDArray[np.float32]:
-    """|χ| of the brightest localization on each fine pixel of a block."""
-    chi = from_channels(channels)
-    return brightness_map(
-        localize(chi, threshold=LEAST_CORRELATION), shape=chi.shape[1:], upsampling=upsampling
+def expert_maps(
+    channels: NDArray[np.float16], parameters: Parameters, *, spacing: dict[str, float]
+) -> dict[str, NDArray[np.float32]]:
+    """`EXPERT` maps of a block: |χ| of the brightest localization on each fine pixel, and of the brightest track.
+
+    Which of them, the operating point says.
+    """
+    chi, upsampling = from_channels(channels), parameters["targets"]["upsampling"]
+    found = localize(chi, threshold=LEAST_CORRELATION)
+    tracks = tracks_of(found, parameters, spacing=spacing)
+    n_z, n_x = chi.shape[1:]
+    grid = _fine_grid((n_z, n_x), spacing, upsampling)
+    maps = (
+        brightness_map(found, shape=(n_z, n_x), upsampling=upsampling),
+        brightest_track_map(tracks, track_brightness(tracks), grid),
+    )
+    return dict(zip(EXPERT, maps, strict=True))
+
+
+def tracks_of(
+    localizations: NDArray[np.void],
+    parameters: Parameters,
+    *,
+    spacing: dict[str, float],
+    origin: tuple[float, float] = (0.0, 0.0),
+    threshold: float | None = None,
+) -> NDArray[np.void]:
+    """Tracks of a block's localizations, of those at least as bright as `threshold` (the section's by default)."""
+    wanted, rate = parameters["tracking"], parameters["sequence"]["frame_rate"]
+    least = wanted["threshold"] if threshold is None else threshold
+    return track_localizations(
+        localizations[localizations["value"] >= least],
+        spacing=(spacing["z"], spacing["x"]),
+        origin=origin,
+        frame_rate=rate,
+        maximum_distance=wanted["largest_speed"] / rate,
+        largest_gap=wanted["largest_gap"],
+        minimum_length=wanted["minimum_length"],
+        memory=wanted["memory"],
+        smoothing_window=wanted["smoothing_window"],
+    )
+
+
+def _fine_grid(shape: tuple[int, int], spacing: dict[str, float], upsampling: int) -> FineGrid:
+    """Fine pixels of images whose first pixel has its centre at the origin."""
+    first = (upsampling - 1) / (2 * upsampling)
+    return FineGrid(
+        shape=(shape[0] * upsampling, shape[1] * upsampling),
+        spacing=(spacing["z"] / upsampling, spacing["x"] / upsampling),
+        origin=(-first * spacing["z"], -first * spacing["x"]),
     )
 
 
@@ -107,27 +157,32 @@ def over_blocks(
 
 def write_scores(
     detections: Path,
-    scores: Iterable[NDArray[np.float32]],
+    scores: Iterable[dict[str, NDArray[np.float32]]],
     maps: Any,
     *,
+    names: tuple[str, ...] = ("score",),
     upsampling: int,
     units: str,
     made: dict[str, Any],
 ) -> None:
-    """Write the score maps of all blocks, made of maps (block, 2, frame, z, x), to a store."""
+    """Write the score maps of all blocks, by their `names`, made of maps (block, 2, frame, z, x), to a store."""
     n_blocks, _, _, n_z, n_x = maps.shape
     with new_store(detections, provenance=made) as store:
-        array = new_array(
-            store,
-            "score",
-            shape=(n_blocks, n_z * upsampling, n_x * upsampling),
-            dtype="float16",
-            dims=("block", "z", "x"),
-            units=units,
-            **fine_geometry(maps.attrs, upsampling),
-        )
-        for block, score in enumerate(scores):
-            array[block] = score
+        arrays = {
+            name: new_array(
+                store,
+                name,
+                shape=(n_blocks, n_z * upsampling, n_x * upsampling),
+                dtype="float16",
+                dims=("block", "z", "x"),
+                units=units,
+                **fine_geometry(maps.attrs, upsampling),
+            )
+            for name in names
+        }
+        for block, of_block in enumerate(scores):
+            for name, array in arrays.items():
+                array[block] = of_block[name]
 
 
 def operating_points_of(operating_points: Path, *, concentration_per_mm3: float) -> dict[str, Any]:
@@ -150,5 +205,6 @@ def operated(scores: NDArray[np.float32], *, radius: int, rise: int) -> NDArray[
 
 def read_scores(detections: Path, point: Parameters) -> Iterator[NDArray[np.float32]]:
     """Score maps (z, x) of a store, block by block, as an operating point wants them."""
-    for scores in read_blocks(open_store(detections, "score")["score"]):
+    name = point.get("map", "score")  # of models of before there were tracks
+    for scores in read_blocks(open_store(detections, name)[name]):
         yield operated(scores.astype(np.float32), radius=point["radius"], rise=point["rise"])

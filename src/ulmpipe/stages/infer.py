@@ -25,7 +25,7 @@ def run(
     inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
     write_scores(
         detections,
-        progress(inferred, "network inference", total=maps.shape[0]),
+        ({"score": one} for one in progress(inferred, "network inference", total=maps.shape[0])),
         maps,
         upsampling=parameters["targets"]["upsampling"],
         units="probability",

@@ -1,4 +1,4 @@
-"""Stage 12: the expert's localizations of every block, as a map of the brightest |χ| on each fine pixel."""
+"""Stage 12: the expert's localizations and tracks of every block, as maps of the brightest |χ| on each fine pixel."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from ulmpipe.io.stores import open_store, provenance, read_blocks
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import expert_map, write_scores
+from ulmpipe.stages._detections import EXPERT, expert_maps, write_scores
 from ulmpipe.stages._parameters import Parameters
 
 
 def run(parameters: Parameters, *, correlation: Path, detections: Path) -> None:
-    """Localize bubbles in all frames of all blocks."""
+    """Localize bubbles in all frames of all blocks, and follow them."""
     maps = open_store(correlation, "correlation")["correlation"]
-    upsampling = parameters["targets"]["upsampling"]
     blocks = progress(read_blocks(maps), "expert localization", total=maps.shape[0])
     write_scores(
         detections,
-        (expert_map(block, upsampling=upsampling) for block in blocks),
+        (expert_maps(block, parameters, spacing=maps.attrs["spacing"]) for block in blocks),
         maps,
-        upsampling=upsampling,
+        names=EXPERT,
+        upsampling=parameters["targets"]["upsampling"],
         units="|χ|",
         made=provenance("localize", parameters, correlation),
     )

@@ -16,7 +16,7 @@ from ulmpipe.figures.angiograms import block_figure
 from ulmpipe.figures.diagnostics import threshold_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import expert_map, network_maps, operated
+from ulmpipe.stages._detections import EXPERT, expert_maps, network_maps, operated
 from ulmpipe.stages._maps import as_correlation
 from ulmpipe.stages._parameters import Parameters
 
@@ -27,8 +27,10 @@ THRESHOLDS = {
     "network": np.concatenate([[0.005, 0.01], np.arange(1, 49) * 0.02, [0.97, 0.98, 0.99, 0.995]]),
     "expert": np.arange(6, 98) * 0.01,
 }
-# fine pixels over which a detection is spread, and by which it is raised
-VARIANTS = {"network": [(0, 0)], "expert": list(product((0, 1, 2), (0, 1, 2)))}
+# map of a method, fine pixels over which a detection is spread, and by which it is raised
+VARIANTS = {"network": [("score", 0, 0)], "expert": list(product(EXPERT, (0, 1, 2), (0, 1, 2)))}
+
+Variant = tuple[str, str, int, int]  # method, and one of its variants
 
 
 def run(
@@ -47,13 +49,13 @@ def run(
 
     The blocks of a rotation are accumulated together.
     """
-    upsampling, border = parameters["targets"]["upsampling"], parameters["evaluation"]["border"]
+    border = parameters["evaluation"]["border"]
     seen, psf = parameters["network"]["input"], open_store(point_spread, "point_spread")["point_spread"][0]
 
     def correlation(channels: NDArray[np.float16]) -> NDArray[np.float16]:
         return as_correlation(seen, channels, psf, parameters["correlation"])
 
-    sweeps: dict[float, dict[tuple[str, int, int], list[tuple[int, Sweep]]]] = {}
+    sweeps: dict[float, dict[Variant, list[tuple[int, Sweep]]]] = {}
     for path in validation:
         store = open_store(path, seen, "tracks")
         maps, truths = store[seen], crop_border(store["tracks"][:], border)
@@ -62,18 +64,22 @@ def run(
         concentration_of = dict(zip(groups.tolist(), store.attrs["concentration_per_mm3"], strict=True))
         blocks = range(maps.shape[0])
         inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
+        inferred = progress(inferred, "network on validation blocks", total=len(blocks))
+        spacing = maps.attrs["spacing"]
         scores = {
-            "network": np.stack(list(progress(inferred, "network on validation blocks", total=len(blocks)))),
-            "expert": np.stack(
-                [expert_map(correlation(read_block(maps, block)), upsampling=upsampling) for block in blocks]
-            ),
+            "network": [{"score": one} for one in inferred],
+            "expert": [
+                expert_maps(correlation(read_block(maps, block)), parameters, spacing=spacing)
+                for block in blocks
+            ],
         }
         if path == validation[0]:
-            example = {method: blocks_of[0] for method, blocks_of in scores.items()}
+            example = {method: of_blocks[0] for method, of_blocks in scores.items()}
         for method, variants in VARIANTS.items():
-            for radius, rise in variants:
+            for name, radius, rise in variants:
                 variant = crop_border(
-                    np.stack([operated(block, radius=radius, rise=rise) for block in scores[method]]), border
+                    np.stack([operated(each[name], radius=radius, rise=rise) for each in scores[method]]),
+                    border,
                 )
                 for group, concentration in concentration_of.items():
                     sweep = sweep_thresholds(
@@ -81,7 +87,7 @@ def run(
                     )
                     of_concentration = sweeps.setdefault(concentration, {})
                     n_blocks = int(np.count_nonzero(groups == group))
-                    of_concentration.setdefault((method, radius, rise), []).append((n_blocks, sweep))
+                    of_concentration.setdefault((method, name, radius, rise), []).append((n_blocks, sweep))
     points: list[dict[str, Any]] = []
     for concentration in sorted(sweeps):
         means = {key: _mean(each) for key, each in sweeps[concentration].items()}
@@ -94,7 +100,10 @@ def run(
     write_json(operating_points, {"operating_points": points, "provenance": made})
     # pictures of the densest
     per_block = {method: points[-1][method]["per_block"] for method in VARIANTS}
-    curves = {method: means[method, point["radius"], point["rise"]] for method, point in per_block.items()}
+    curves = {
+        method: means[method, point["map"], point["radius"], point["rise"]]
+        for method, point in per_block.items()
+    }
     figure = threshold_figure(
         {method: (sweep.thresholds, sweep.per_block) for method, sweep in curves.items()},
         title=f"Dice per block on validation blocks, {concentration:g}/mm³",
@@ -109,17 +118,20 @@ def run(
 
 
 def _first_block(
-    store: Any, chi: NDArray[np.complex64], scores: dict[str, NDArray[np.float32]], expert: dict[str, float]
+    store: Any,
+    chi: NDArray[np.complex64],
+    scores: dict[str, dict[str, NDArray[np.float32]]],
+    expert: dict[str, Any],
 ) -> Figure:
     """What both methods make of the first block: a network that has not learnt enough paints blobs."""
     tracks = store["tracks"]
     spacing, (n_z, n_x) = tracks.attrs["spacing"], tracks.shape[1:]
-    detections = operated(scores["expert"], radius=int(expert["radius"]), rise=int(expert["rise"]))
+    detections = operated(scores["expert"][expert["map"]], radius=expert["radius"], rise=expert["rise"])
     return block_figure(
         chi,
         read_block(tracks, 0),
         detections >= expert["threshold"],
-        scores["network"],
+        scores["network"]["score"],
         extent=(-n_x / 2 * spacing["x"], n_x / 2 * spacing["x"], 0.0, n_z * spacing["z"]),
         title="A validation block",
     )
@@ -137,11 +149,11 @@ def _mean(rotations: list[tuple[int, Sweep]]) -> Sweep:
     )
 
 
-def _best(means: dict[tuple[str, int, int], Sweep], method: str, criterion: str) -> dict[str, float]:
+def _best(means: dict[Variant, Sweep], method: str, criterion: str) -> dict[str, Any]:
     points = [
-        (choose_threshold(sweep, criterion=criterion), radius, rise)
-        for (name, radius, rise), sweep in means.items()
-        if name == method
+        (choose_threshold(sweep, criterion=criterion), name, radius, rise)
+        for (of, name, radius, rise), sweep in means.items()
+        if of == method
     ]
-    point, radius, rise = max(points, key=lambda each: each[0].dice)
-    return {"threshold": point.threshold, "radius": radius, "rise": rise, "dice": point.dice}
+    point, name, radius, rise = max(points, key=lambda each: each[0].dice)
+    return {"map": name, "threshold": point.threshold, "radius": radius, "rise": rise, "dice": point.dice}
