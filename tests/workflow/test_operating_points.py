@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from small_run import SMALL, run_stages, stage_arguments
 
 from ulmpipe.io.stores import open_store, read_json
+from ulmpipe.stages._detections import EXPERT, expert_maps, operated
 from ulmpipe.stages._maps import as_correlation
 
 WEIGHTS = """
@@ -70,6 +72,38 @@ def test_the_expert_looks_at_the_correlation_maps_with_either_input(runs: Runs) 
     one, other = (points[seen]["expert"]["per_block"] for seen in INPUTS)
     assert min(one["dice"], other["dice"]) > 0.02  # of sixteen frames: several times chance
     assert one["threshold"] == pytest.approx(other["threshold"], abs=0.05)
+
+
+def test_the_experts_point_is_of_the_better_of_his_maps_and_has_the_dice_it_says(runs: Runs) -> None:
+    folders, points = runs
+    store = open_store(folders["correlation"] / VALIDATION)
+    chosen = points["correlation"]["expert"]["per_block"]
+    made = read_json(folders["correlation"] / "results/model/operating_points.json")["provenance"]
+    spacing = store["correlation"].attrs["spacing"]
+    inner = (slice(8, -8), slice(8, -8))
+    truths = [tracks[inner] for tracks in store["tracks"][:]]
+    dice = dict.fromkeys(EXPERT, 0.0)
+    blocks = [expert_maps(maps, made["parameters"], spacing=spacing) for maps in store["correlation"][:]]
+    for name, radius, rise in product(EXPERT, range(3), range(3)):
+        scores = [operated(block[name], radius=radius, rise=rise)[inner] for block in blocks]
+        for threshold in np.arange(6, 98) * 0.01:
+            found = [score >= threshold for score in scores]
+            of_blocks = [
+                2 * (one & truth).sum() / (one.sum() + truth.sum())
+                for one, truth in zip(found, truths, strict=True)
+            ]
+            if (name, radius, rise, round(threshold, 2)) == (
+                *chosen_of(chosen),
+                round(chosen["threshold"], 2),
+            ):
+                assert np.mean(of_blocks) == pytest.approx(chosen["dice"], rel=1e-6)
+            dice[name] = max(dice[name], np.mean(of_blocks))
+    assert min(dice.values()) > 0.02
+    assert dice[chosen["map"]] == max(dice.values()) == pytest.approx(chosen["dice"], rel=1e-6)
+
+
+def chosen_of(point: dict[str, Any]) -> tuple[str, int, int]:
+    return point["map"], point["radius"], point["rise"]
 
 
 def test_the_network_is_given_what_it_looks_at(runs: Runs) -> None:
