@@ -14,6 +14,7 @@ from ulmpipe.evaluation import (
     evaluate,
     grow,
     hallucination_fraction,
+    highest_recall,
     matthews,
     precision_recall_dice,
     recall_at_matched_precision,
@@ -159,3 +160,18 @@ def test_maps_of_unequal_shape_are_refused():
         precision_recall_dice(image(), image(shape=(9, 8)))
     with pytest.raises(InputError, match="truth slow"):
         recall_at_matched_precision([np.zeros((9, 9))], [image()], {"slow": [image(shape=(9, 8))]})
+
+
+def test_of_several_maps_the_one_that_finds_most_counts_at_each_precision():
+    """A faint map that shows all, and a bright one of one right pixel: the first has a wrong pixel beside it."""
+    truth = image((2, 2), (2, 6), (6, 2))
+    whole, sure = np.zeros((9, 9)), np.zeros((9, 9))
+    for z, x in ((2, 2), (2, 6), (6, 2), (6, 6)):
+        whole[z, x] = 0.5
+    sure[2, 2] = 0.9
+    precisions = {"precisions": (0.7, 0.9), "tolerance": 0}
+    of_maps = [recall_at_matched_precision([each], [truth], **precisions) for each in (whole, sure)]
+    assert [row["all"] for row in of_maps[0].values()] == [1.0, 0.0]
+    found = highest_recall(of_maps)
+    assert found == {"0.7": of_maps[0]["0.7"], "0.9": of_maps[1]["0.9"]}
+    assert found["0.9"]["all"] == pytest.approx(1 / 3)

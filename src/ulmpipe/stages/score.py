@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.angiogram import register_maps
-from ulmpipe.evaluation.scores import evaluate, recall_at_matched_precision
+from ulmpipe.evaluation.scores import evaluate, highest_recall, recall_at_matched_precision
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_blocks, read_json, write_json
-from ulmpipe.stages._detections import operating_points_of, read_scores
+from ulmpipe.stages._detections import EXPERT, operating_points_of, read_scores
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -43,13 +43,22 @@ def run(
             border=border,
         )
 
+    def recalled(detections: Path, point: Parameters) -> dict[str, dict[str, float | None]]:
+        return recall_at_matched_precision(
+            register_maps(read_scores(detections, point), found, upsampling=upsampling),
+            read_blocks(truth["tracks"]),
+            {name: read_blocks(truth[name]) for name in truth.attrs["classes"]},
+            tolerance=tolerance,
+            border=border,
+        )
+
     chosen = operating_points_of(operating_points, concentration_per_mm3=parameters["concentration_per_mm3"])
     result: dict[str, Any] = {
         "n_blocks": len(found),
         "all_ones": evaluated(np.ones_like(tracks) for tracks in read_blocks(truth["tracks"])),
         "ground_truth": evaluated(read_blocks(truth["tracks"])),
     }
-    for method, detections in (("network", network), ("expert", expert)):
+    for method, detections, names in (("network", network, ("score",)), ("expert", expert, EXPERT)):
         points = chosen[method]
         scored = {}
         for name, point in points.items():
@@ -59,12 +68,8 @@ def run(
             **scored["accumulated"],
             "per_block": scored["per_block"]["per_block"],
             "operating_points": points,
-            "recall_at_precision": recall_at_matched_precision(
-                register_maps(read_scores(detections, points["per_block"]), found, upsampling=upsampling),
-                read_blocks(truth["tracks"]),
-                {name: read_blocks(truth[name]) for name in truth.attrs["classes"]},
-                tolerance=tolerance,
-                border=border,
+            "recall_at_precision": highest_recall(
+                recalled(detections, points["per_block"] | {"map": name}) for name in names
             ),
         }
     result["drift"] = _drift_errors(found * pixel, truth["drift"][:])
