@@ -1,9 +1,9 @@
 """A training step of each network, and the network on a whole field: medians on this machine, GPU or CPU.
 
 Run: python -m benchmarks.networks [--networks light complex] [--batches 2 8] [--compile] [--autotune] [--repeats 5].
-A training step is forward, loss, backward and optimizer on blocks of 32 x 32 pixels and 512 frames, weights laid out
-as in training, in bfloat16 (on a processor 3-D convolutions in float32, as they are trained there); milliseconds are
-per block of the batch. The field is --field pixels on a side and --frames
+A training step is forward, loss (of windows too, where a network tells them apart), backward and optimizer on blocks of
+32 x 32 pixels and 512 frames, weights laid out as in training, in bfloat16 (on a processor 3-D convolutions in float32,
+as they are trained there); milliseconds are per block of the batch. The field is --field pixels on a side and --frames
 long, whole or in tiles of 128 pixels.
 """
 
@@ -22,6 +22,7 @@ from ulmpipe.network import build_network, infer_field
 from ulmpipe.network.devices import has_3d_convolutions, lay_out_channels_last
 from ulmpipe.network.losses import LOSSES
 from ulmpipe.network.optimizers import OPTIMIZERS
+from ulmpipe.targets import count_windows
 
 WINDOW, N_FRAMES, UPSAMPLING, TILE = 32, 512, 8, 128
 WARM = 3
@@ -49,15 +50,23 @@ def training_step(
     stepper = OPTIMIZERS[optimizer](network.parameters(), 1e-4)
     maps = torch.randn(batch_size, 2, N_FRAMES, WINDOW, WINDOW, device=device)
     fine = UPSAMPLING * WINDOW
-    tracks = (torch.rand(batch_size, 1, fine, fine, device=device) < 0.01).float()
+    given = {"windows": True} if getattr(network, "tells_windows", False) else {}
+    n_maps = 1 + (count_windows(N_FRAMES) if given else 0)
+    tracks = (torch.rand(batch_size, n_maps, fine, fine, device=device) < 0.01).float()
+    loss_of = LOSSES["bce_dice"]
 
     halved = device.type == "cuda" or not has_3d_convolutions(network)
 
     def step() -> None:
         stepper.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=halved):
-            logits = model(maps)
-        LOSSES["bce_dice"](logits.float(), tracks).backward()
+            logits = model(maps, **given)
+        loss = loss_of(logits[:, :1].float(), tracks[:, :1])
+        if given:
+            loss = loss + loss_of(
+                *(each[:, 1:].float().reshape(-1, 1, fine, fine) for each in (logits, tracks))
+            )
+        loss.backward()
         stepper.step()
 
     return step

@@ -88,7 +88,8 @@ def shard_of_blocks(
     """Simulate some blocks of one concentration and keep what both methods and the truth say of them together."""
     from ulmpipe.io.stores import complete_or_absent, open_store, read_block
     from ulmpipe.stages import training_blocks
-    from ulmpipe.stages._detections import expert_maps, network_maps, operated
+    from ulmpipe.stages._detections import network_maps, operated
+    from ulmpipe.stages._expert import expert_maps
     from ulmpipe.stages._maps import as_correlation
 
     path, parameters = place_of_shard(settings, files, folder, part)

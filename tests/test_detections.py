@@ -9,14 +9,13 @@ from ulmpipe.errors import InputError
 from ulmpipe.io.stores import write_json
 from ulmpipe.network import build_network, save_weights
 from ulmpipe.stages._detections import (
-    EXPERT,
     blocks_at_once,
-    expert_maps,
     network_maps,
     operating_points_of,
     read_scores,
     write_scores,
 )
+from ulmpipe.stages._expert import MAPS, expert_maps
 
 
 @pytest.fixture
@@ -106,8 +105,8 @@ def test_the_expert_has_tracks_where_bubbles_went_and_localizations_where_they_f
     moving, flashing = (lambda t: (5.0, 4 + 0.5 * t)), (lambda t: (15.0, 15.0) if t < 3 else None)
     maps = spots([moving, flashing], n_frames=30, brightness=[0.7, 0.9])
     found = expert_maps(maps, FOLLOWED, spacing=PIXEL)
-    assert {name: image.shape for name, image in found.items()} == dict.fromkeys(EXPERT, (160, 192))
-    localized, tracked = (found[name] for name in EXPERT)
+    assert {name: image.shape for name, image in found.items()} == dict.fromkeys(MAPS, (160, 192))
+    localized, tracked = (found[name] for name in MAPS)
     row, corner = int((5 + 0.5) * 8), int((15 + 0.5) * 8)
     assert localized[corner, corner] == pytest.approx(0.9, abs=1e-3)
     assert not tracked[corner - 8 : corner + 9, corner - 8 : corner + 9].any()
@@ -127,8 +126,8 @@ def test_the_expert_has_tracks_where_bubbles_went_and_localizations_where_they_f
 def test_an_operating_point_says_which_of_the_experts_maps_it_is_of(tmp_path):
     maps = FieldMaps()
     rng = np.random.default_rng(1)
-    made = [{name: rng.uniform(0, 1, (16, 24)).astype(np.float16) for name in EXPERT} for _ in range(2)]
-    write_scores(tmp_path / "one.zarr", made, maps, names=EXPERT, upsampling=2, units="|χ|", made={})
+    made = [{name: rng.uniform(0, 1, (16, 24)).astype(np.float16) for name in MAPS} for _ in range(2)]
+    write_scores(tmp_path / "one.zarr", made, maps, names=MAPS, upsampling=2, units="|χ|", made={})
     point = {"radius": 0, "rise": 1}
     for name, given in (("tracked", {"map": "tracked"}), ("score", {"map": "score"}), ("score", {})):
         read = list(read_scores(tmp_path / "one.zarr", point | given))

@@ -18,7 +18,7 @@ from ulmpipe.io.track_store import read_tracks
 from ulmpipe.stages import track
 from ulmpipe.track_maps import FineGrid, track_maps
 
-POINT = {"threshold": 0.4, "radius": 0, "rise": 0, "dice": 0.0}
+POINT = {"map": "tracked", "threshold": 0.4, "radius": 0, "rise": 0, "dice": 0.0}
 POINTS = [
     {
         "concentration_per_mm3": 20.0,

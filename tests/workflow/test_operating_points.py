@@ -11,7 +11,8 @@ import pytest
 from small_run import SMALL, run_stages, stage_arguments
 
 from ulmpipe.io.stores import open_store, read_json
-from ulmpipe.stages._detections import EXPERT, expert_maps, operated
+from ulmpipe.stages._detections import operated
+from ulmpipe.stages._expert import MAPS, expert_maps
 from ulmpipe.stages._maps import as_correlation
 
 WEIGHTS = """
@@ -74,36 +75,29 @@ def test_the_expert_looks_at_the_correlation_maps_with_either_input(runs: Runs) 
     assert one["threshold"] == pytest.approx(other["threshold"], abs=0.05)
 
 
-def test_the_experts_point_is_of_the_better_of_his_maps_and_has_the_dice_it_says(runs: Runs) -> None:
+def test_the_experts_points_are_the_best_of_each_map_and_the_better_of_them(runs: Runs) -> None:
     folders, points = runs
     store = open_store(folders["correlation"] / VALIDATION)
-    chosen = points["correlation"]["expert"]["per_block"]
     made = read_json(folders["correlation"] / "results/model/operating_points.json")["provenance"]
     spacing = store["correlation"].attrs["spacing"]
     inner = (slice(8, -8), slice(8, -8))
     truths = [tracks[inner] for tracks in store["tracks"][:]]
-    dice = dict.fromkeys(EXPERT, 0.0)
     blocks = [expert_maps(maps, made["parameters"], spacing=spacing) for maps in store["correlation"][:]]
-    for name, radius, rise in product(EXPERT, range(3), range(3)):
-        scores = [operated(block[name], radius=radius, rise=rise)[inner] for block in blocks]
-        for threshold in np.arange(6, 98) * 0.01:
-            found = [score >= threshold for score in scores]
-            of_blocks = [
-                2 * (one & truth).sum() / (one.sum() + truth.sum())
-                for one, truth in zip(found, truths, strict=True)
-            ]
-            if (name, radius, rise, round(threshold, 2)) == (
-                *chosen_of(chosen),
-                round(chosen["threshold"], 2),
-            ):
-                assert np.mean(of_blocks) == pytest.approx(chosen["dice"], rel=1e-6)
-            dice[name] = max(dice[name], np.mean(of_blocks))
-    assert min(dice.values()) > 0.02
-    assert dice[chosen["map"]] == max(dice.values()) == pytest.approx(chosen["dice"], rel=1e-6)
 
+    def dice_of(name: str, radius: int, rise: int, threshold: float) -> float:
+        found = [operated(block[name], radius=radius, rise=rise)[inner] >= threshold for block in blocks]
+        pairs = zip(found, truths, strict=True)
+        return float(np.mean([2 * (one & truth).sum() / (one.sum() + truth.sum()) for one, truth in pairs]))
 
-def chosen_of(point: dict[str, Any]) -> tuple[str, int, int]:
-    return point["map"], point["radius"], point["rise"]
+    expert = points["correlation"]["expert"]
+    assert [point["map"] for point in expert["of_each_map"]] == list(MAPS)
+    for point in expert["of_each_map"]:
+        chosen = dice_of(point["map"], point["radius"], point["rise"], point["threshold"])
+        assert chosen == pytest.approx(point["dice"], rel=1e-6)
+        others = product([point["map"]], range(3), range(3), np.arange(6, 98, 3) * 0.01)
+        assert max(dice_of(*other) for other in others) <= chosen * (1 + 1e-9)
+    assert expert["per_block"] == max(expert["of_each_map"], key=lambda point: point["dice"])
+    assert min(point["dice"] for point in expert["of_each_map"]) > 0.02
 
 
 def test_the_network_is_given_what_it_looks_at(runs: Runs) -> None:

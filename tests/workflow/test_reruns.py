@@ -89,6 +89,13 @@ def test_another_window_of_the_scale_wider_than_training_blocks_trains_nothing_a
     assert not again & {"training_blocks", "train", "operating_points", "point_spread"}
 
 
+def test_other_tracks_of_the_expert_train_and_infer_nothing_again(finished):
+    again = rules(would_run(finished, changed("tracking", minimum_length=5)))
+    assert again == {"localize", "operating_points", "angiogram", "score", "render"}
+    choice = rules(would_run(finished, changed("tracking", scored=False)))
+    assert choice == {"operating_points", "angiogram", "score", "render"}
+
+
 def test_another_f_number_beamforms_again_and_simulates_the_channel_data_that_were_temporary(finished):
     again = rules(would_run(finished, changed("beamforming", f_number=2.5)))
     assert again == {"channel_data", "point_spread"} | IMAGING | TRAINING

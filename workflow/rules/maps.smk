@@ -13,7 +13,7 @@ rule track:
     params:
         parameters=lambda wildcards: given(
             "track",
-            "tracking",
+            tracking=without("tracking", "scored"),
             sequence={"frame_rate": sequence_of(wildcards.acquisition)["frame_rate"]},
             targets={"upsampling": settings.targets.upsampling},
             concentration_per_mm3=settings.acquisitions[wildcards.acquisition].concentration_per_mm3,

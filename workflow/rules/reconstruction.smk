@@ -125,7 +125,7 @@ rule localize:
     params:
         parameters=lambda wildcards: given(
             "localize",
-            "tracking",
+            tracking=without("tracking", "scored"),
             sequence={"frame_rate": sequence_of(wildcards.acquisition)["frame_rate"]},
             targets={"upsampling": settings.targets.upsampling},
         ),
@@ -137,7 +137,7 @@ rule localize:
         "../envs/ulmpipe.yaml"
     threads: 16
     resources:
-        mem_mb=2000,
+        mem_mb=3000,
         runtime=120,
     shell:
         "python -m ulmpipe localize --parameters {params.parameters:q} --threads {threads}"

@@ -111,7 +111,7 @@ rule pack_model:
     output:
         folder=directory(f"{results}/model/packed"),
     params:
-        parameters=given("pack_model", "network", made_for={name: without(name, "scale_window") for name in MADE_FOR}),
+        parameters=given("pack_model", "network", made_for={name: without(name, "scale_window", "scored") for name in MADE_FOR}),
     log:
         f"{results}/logs/pack_model.log",
     benchmark:

@@ -13,7 +13,7 @@ WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_point
 VELOCITY_WEIGHTS = "velocity.safetensors"  # a model may have them or not
 INPUTS = ("filtered", "correlation")  # what a network may look at: `network.input`
 # sections of the configuration that decide what it sees, and what the expert does
-MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutter_filter")
+MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutter_filter", "tracking")
 
 
 def read_model(folder: Path) -> dict[str, Any]:

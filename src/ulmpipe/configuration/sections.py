@@ -620,8 +620,12 @@ class Evaluation(_Section):
 class Tracking(_Section):
     """The expert's bubbles followed from frame to frame."""
 
+    scored: bool = Field(
+        description="whether the expert may count tracks instead of localizations, if validation blocks find it better"
+    )
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="least |χ| of a localization that is linked; how bright a track must be, validation blocks say"
+        description="least |χ| of a localization that is linked; how bright a track must be, validation blocks say. "
+        "Where localizations count, theirs"
     )
     largest_speed: Positive = Field(description="between two frames, m/s")
     largest_gap: Annotated[int, Field(ge=0)] = Field(description="frames in a row that a track may miss")

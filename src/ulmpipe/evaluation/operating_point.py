@@ -1,8 +1,8 @@
 """The threshold of a method, chosen on validation blocks, by the same rule for the expert and the network.
 
-A method is a stack of score maps: probabilities of a network, or the expert's `brightness_map`s, one stack
-for each splat radius tried. Pure functions: which blocks may be used for tuning is the caller's matter, and
-never the test volume's.
+A method is a stack of score maps: probabilities of a network, or |χ| of the expert's localizations or tracks, one
+stack for each way to count them that is tried. Pure functions: which blocks may be used for tuning is the caller's
+matter, and never the test volume's.
 """
 
 from __future__ import annotations

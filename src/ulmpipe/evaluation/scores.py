@@ -13,7 +13,8 @@ each axis (a square).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,8 +161,7 @@ def recall_at_matched_precision(
     Parameters
     ----------
     scores
-        (z, x) of every block: probability, or |χ| from `ulmpipe.localization.brightness_map`; 0 or less is
-        never set.
+        (z, x) of every block: probability, or |χ| of localizations or tracks; 0 or less is never set.
     truths
         Binary, of the same shapes.
     class_truths
@@ -213,24 +213,25 @@ def recall_at_matched_precision(
     return result
 
 
-def highest_recall(
-    of_maps: Iterable[dict[str, dict[str, float | None]]],
-) -> dict[str, dict[str, float | None]]:
+def highest_recall(of_maps: Iterable[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """Of several maps of one method, at each precision the row of the one that finds most.
+
+    The expert's tracks find more than his localizations do, but are not bright enough for the highest precisions.
 
     Parameters
     ----------
     of_maps
-        Of each map what `recall_at_matched_precision` says, for the same precisions. The expert's tracks find more than
-        its localizations do, but are not bright enough for the highest precisions.
+        Of each map what `recall_at_matched_precision` says, for the same precisions.
+
+    Returns
+    -------
+    As of one map.
 
     """
     rows = list(of_maps)
-    return {precision: max((each[precision] for each in rows), key=_found) for precision in rows[0]}
-
-
-def _found(row: dict[str, float | None]) -> float:
-    return row["all"] or 0.0
+    return {
+        precision: max((each[precision] for each in rows), key=itemgetter("all")) for precision in rows[0]
+    }
 
 
 def crop_border(maps: NDArray[Scalar], pixels: int) -> NDArray[Scalar]:

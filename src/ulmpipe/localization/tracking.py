@@ -286,14 +286,38 @@ def smooth(
 
 
 def track_brightness(tracks: NDArray[np.void]) -> NDArray[np.float32]:
-    """Mean |χ| of each track, (track,), over the frames in which it was found."""
+    """Mean |χ| of each track over the frames in which it was found.
+
+    Parameters
+    ----------
+    tracks
+        Records of `track_localizations`, numbered from 0.
+
+    Returns
+    -------
+    (track,) float32.
+
+    """
     found = np.isfinite(tracks["value"])
     sums = np.bincount(tracks["track"], np.where(found, tracks["value"], 0.0))
     return (sums / np.bincount(tracks["track"], found)).astype(np.float32)
 
 
 def bright_tracks(tracks: NDArray[np.void], *, threshold: float) -> NDArray[np.void]:
-    """The tracks whose `track_brightness` is at least the threshold, numbered anew from 0."""
+    """The tracks that are bright enough.
+
+    Parameters
+    ----------
+    tracks
+        Records of `track_localizations`, numbered from 0.
+    threshold
+        Least `track_brightness`.
+
+    Returns
+    -------
+    Their records, numbered anew from 0.
+
+    """
     kept = tracks[track_brightness(tracks)[tracks["track"]] >= threshold]
     kept["track"] = np.unique(kept["track"], return_inverse=True)[1]
     return kept

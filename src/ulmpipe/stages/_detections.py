@@ -1,6 +1,4 @@
-"""Score maps of both methods: |χ| of the expert's localizations and of their tracks, probabilities of the network;
-thresholded alike.
-"""
+"""Score maps of both methods: probabilities of the network; what is stored, and how an operating point wants it."""
 
 from __future__ import annotations
 
@@ -12,77 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmpipe.correlation import from_channels
 from ulmpipe.io.stores import new_array, new_store, open_store, read_block, read_blocks, read_json
-from ulmpipe.localization import track_brightness, track_localizations
-from ulmpipe.localization.localize import brightness_map, localize, spread
+from ulmpipe.localization.localize import spread
 from ulmpipe.registration import shift_map
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._scan import fine_geometry
 from ulmpipe.stages._weights import load_trained
-from ulmpipe.track_maps import FineGrid, brightest_track_map
 
 if TYPE_CHECKING:
     from torch import nn
 
-EXPERT = ("score", "tracked")  # arrays of the expert's detections
-LEAST_CORRELATION = 0.05  # of a stored localization; thresholds come later and lie far above
 # bytes that networks take at most for each pixel and frame of a tile, those with 3-D convolutions apart, and MB of a
 # process that has only begun
 OF_A_TILE, OF_A_TILE_3D, WITHOUT_BLOCKS = 64, 380, 500
-
-
-def expert_maps(
-    channels: NDArray[np.float16], parameters: Parameters, *, spacing: dict[str, float]
-) -> dict[str, NDArray[np.float32]]:
-    """`EXPERT` maps of a block: |χ| of the brightest localization on each fine pixel, and of the brightest track.
-
-    Which of them, the operating point says.
-    """
-    chi, upsampling = from_channels(channels), parameters["targets"]["upsampling"]
-    found = localize(chi, threshold=LEAST_CORRELATION)
-    tracks = tracks_of(found, parameters, spacing=spacing)
-    n_z, n_x = chi.shape[1:]
-    grid = _fine_grid((n_z, n_x), spacing, upsampling)
-    maps = (
-        brightness_map(found, shape=(n_z, n_x), upsampling=upsampling),
-        brightest_track_map(tracks, track_brightness(tracks), grid),
-    )
-    return dict(zip(EXPERT, maps, strict=True))
-
-
-def tracks_of(
-    localizations: NDArray[np.void],
-    parameters: Parameters,
-    *,
-    spacing: dict[str, float],
-    origin: tuple[float, float] = (0.0, 0.0),
-    threshold: float | None = None,
-) -> NDArray[np.void]:
-    """Tracks of a block's localizations, of those at least as bright as `threshold` (the section's by default)."""
-    wanted, rate = parameters["tracking"], parameters["sequence"]["frame_rate"]
-    least = wanted["threshold"] if threshold is None else threshold
-    return track_localizations(
-        localizations[localizations["value"] >= least],
-        spacing=(spacing["z"], spacing["x"]),
-        origin=origin,
-        frame_rate=rate,
-        maximum_distance=wanted["largest_speed"] / rate,
-        largest_gap=wanted["largest_gap"],
-        minimum_length=wanted["minimum_length"],
-        memory=wanted["memory"],
-        smoothing_window=wanted["smoothing_window"],
-    )
-
-
-def _fine_grid(shape: tuple[int, int], spacing: dict[str, float], upsampling: int) -> FineGrid:
-    """Fine pixels of images whose first pixel has its centre at the origin."""
-    first = (upsampling - 1) / (2 * upsampling)
-    return FineGrid(
-        shape=(shape[0] * upsampling, shape[1] * upsampling),
-        spacing=(spacing["z"] / upsampling, spacing["x"] / upsampling),
-        origin=(-first * spacing["z"], -first * spacing["x"]),
-    )
 
 
 def network_maps(

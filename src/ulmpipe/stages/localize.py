@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ulmpipe.io.stores import open_store, provenance, read_blocks
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import EXPERT, expert_maps, write_scores
+from ulmpipe.stages._detections import write_scores
+from ulmpipe.stages._expert import MAPS, expert_maps
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -18,7 +19,7 @@ def run(parameters: Parameters, *, correlation: Path, detections: Path) -> None:
         detections,
         (expert_maps(block, parameters, spacing=maps.attrs["spacing"]) for block in blocks),
         maps,
-        names=EXPERT,
+        names=MAPS,
         upsampling=parameters["targets"]["upsampling"],
         units="|χ|",
         made=provenance("localize", parameters, correlation),

@@ -16,7 +16,8 @@ from ulmpipe.figures.angiograms import block_figure
 from ulmpipe.figures.diagnostics import threshold_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_block, write_json
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import EXPERT, expert_maps, network_maps, operated
+from ulmpipe.stages._detections import network_maps, operated
+from ulmpipe.stages._expert import MAPS, expert_maps
 from ulmpipe.stages._maps import as_correlation
 from ulmpipe.stages._parameters import Parameters
 
@@ -27,10 +28,13 @@ THRESHOLDS = {
     "network": np.concatenate([[0.005, 0.01], np.arange(1, 49) * 0.02, [0.97, 0.98, 0.99, 0.995]]),
     "expert": np.arange(6, 98) * 0.01,
 }
-# map of a method, fine pixels over which a detection is spread, and by which it is raised
-VARIANTS = {"network": [("score", 0, 0)], "expert": list(product(EXPERT, (0, 1, 2), (0, 1, 2)))}
+SPREADS = RISES = (
+    0,
+    1,
+    2,
+)  # fine pixels over which a detection of the expert is spread, and by which it is raised
 
-Variant = tuple[str, str, int, int]  # method, and one of its variants
+Variant = tuple[str, str, int, int]  # method, map, spread, rise
 
 
 def run(
@@ -49,6 +53,8 @@ def run(
 
     The blocks of a rotation are accumulated together.
     """
+    counted = MAPS if parameters["tracking"]["scored"] else MAPS[:1]
+    variants_of = {"network": [("score", 0, 0)], "expert": list(product(counted, SPREADS, RISES))}
     border = parameters["evaluation"]["border"]
     seen, psf = parameters["network"]["input"], open_store(point_spread, "point_spread")["point_spread"][0]
 
@@ -75,7 +81,7 @@ def run(
         }
         if path == validation[0]:
             example = {method: of_blocks[0] for method, of_blocks in scores.items()}
-        for method, variants in VARIANTS.items():
+        for method, variants in variants_of.items():
             for name, radius, rise in variants:
                 variant = crop_border(
                     np.stack([operated(each[name], radius=radius, rise=rise) for each in scores[method]]),
@@ -93,13 +99,14 @@ def run(
         means = {key: _mean(each) for key, each in sweeps[concentration].items()}
         best = {
             method: {criterion: _best(means, method, criterion) for criterion in CRITERIA}
-            for method in VARIANTS
+            | {"of_each_map": _best_of_each_map(means, method)}
+            for method in variants_of
         }
         points.append({"concentration_per_mm3": concentration, **best})
     made = provenance("operating_points", parameters, *validation, point_spread, model)
     write_json(operating_points, {"operating_points": points, "provenance": made})
     # pictures of the densest
-    per_block = {method: points[-1][method]["per_block"] for method in VARIANTS}
+    per_block = {method: points[-1][method]["per_block"] for method in variants_of}
     curves = {
         method: means[method, point["map"], point["radius"], point["rise"]]
         for method, point in per_block.items()
@@ -157,3 +164,12 @@ def _best(means: dict[Variant, Sweep], method: str, criterion: str) -> dict[str,
     ]
     point, name, radius, rise = max(points, key=lambda each: each[0].dice)
     return {"map": name, "threshold": point.threshold, "radius": radius, "rise": rise, "dice": point.dice}
+
+
+def _best_of_each_map(means: dict[Variant, Sweep], method: str) -> list[dict[str, Any]]:
+    """Points per block of each of a method's maps: at another precision another one may be the best."""
+    names = dict.fromkeys(name for of, name, *_ in means if of == method)
+    return [
+        _best({variant: sweep for variant, sweep in means.items() if variant[1] == name}, method, "per_block")
+        for name in names
+    ]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.angiogram import register_maps
+from ulmpipe.evaluation.operating_point import CRITERIA
 from ulmpipe.evaluation.scores import evaluate, highest_recall, recall_at_matched_precision
 from ulmpipe.io.stores import complete_or_absent, open_store, provenance, read_blocks, read_json, write_json
-from ulmpipe.stages._detections import EXPERT, operating_points_of, read_scores
+from ulmpipe.stages._detections import operating_points_of, read_scores
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -43,14 +44,16 @@ def run(
             border=border,
         )
 
-    def recalled(detections: Path, point: Parameters) -> dict[str, dict[str, float | None]]:
-        return recall_at_matched_precision(
+    def recalled(detections: Path, point: Parameters) -> dict[str, dict[str, Any]]:
+        of_map = recall_at_matched_precision(
             register_maps(read_scores(detections, point), found, upsampling=upsampling),
             read_blocks(truth["tracks"]),
             {name: read_blocks(truth[name]) for name in truth.attrs["classes"]},
             tolerance=tolerance,
             border=border,
         )
+        chosen = {"map": point.get("map", "score")}
+        return {precision: row | chosen for precision, row in of_map.items()}
 
     chosen = operating_points_of(operating_points, concentration_per_mm3=parameters["concentration_per_mm3"])
     result: dict[str, Any] = {
@@ -58,8 +61,11 @@ def run(
         "all_ones": evaluated(np.ones_like(tracks) for tracks in read_blocks(truth["tracks"])),
         "ground_truth": evaluated(read_blocks(truth["tracks"])),
     }
-    for method, detections, names in (("network", network, ("score",)), ("expert", expert, EXPERT)):
-        points = chosen[method]
+    for method, detections in (("network", network), ("expert", expert)):
+        points = {criterion: chosen[method][criterion] for criterion in CRITERIA}
+        of_each_map = chosen[method].get(
+            "of_each_map", [points["per_block"]]
+        )  # models of before have one map
         scored = {}
         for name, point in points.items():
             maps = register_maps(read_scores(detections, point), found, upsampling=upsampling)
@@ -68,9 +74,7 @@ def run(
             **scored["accumulated"],
             "per_block": scored["per_block"]["per_block"],
             "operating_points": points,
-            "recall_at_precision": highest_recall(
-                recalled(detections, points["per_block"] | {"map": name}) for name in names
-            ),
+            "recall_at_precision": highest_recall(recalled(detections, point) for point in of_each_map),
         }
     result["drift"] = _drift_errors(found * pixel, truth["drift"][:])
     result["fractions"] = dict(truth.attrs["fractions"])

@@ -14,7 +14,8 @@ from ulmpipe.io.stores import open_store, provenance, read_block, read_json
 from ulmpipe.io.track_store import write_tracks
 from ulmpipe.localization import bright_tracks, localize
 from ulmpipe.progress import progress
-from ulmpipe.stages._detections import operating_points_of, tracks_of
+from ulmpipe.stages._detections import operating_points_of
+from ulmpipe.stages._expert import tracks_of
 from ulmpipe.stages._parameters import Parameters
 
 
@@ -23,7 +24,8 @@ def run(
 ) -> None:
     """Localize, link and smooth the bubbles of every block; take out the block's drift.
 
-    The tracks are those that the expert counts, where he counts tracks; else of the localizations that he counts.
+    The tracks are those that the expert counts in a block, where he counts tracks; else those of the localizations that
+    he counts.
     """
     maps = open_store(correlation, "correlation")["correlation"]
     drift = np.array(read_json(shifts)["shifts_pixels"])
@@ -51,6 +53,5 @@ def _tracks(
             parameters,
             spacing=spacing,
             origin=(float(corner[0]), float(corner[1])),
-            threshold=least,
         )
         yield bright_tracks(found, threshold=point["threshold"]) if counts_tracks else found
