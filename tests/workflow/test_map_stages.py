@@ -26,7 +26,7 @@ POINTS = [
     }
 ]
 CHANGES = SMALL | {
-    "tracking": {"minimum_length": 4},
+    "tracking": {"threshold": 0.4, "minimum_length": 4, "largest_gap": 2},
     "track_maps": {"minimum_points": 4},
     "tissue": {"reflectivity_db": None},
     "noise": {"snr_db": None},
@@ -37,7 +37,7 @@ CHANGES = SMALL | {
             "right": [0.0, 1.0e-3, 7.5e-3, 8.5e-3],
         },
         "tile": 0.5e-3,
-        "least_tracks": 0.2,
+        "least_tracks": 0.1,
     },
 }
 
@@ -200,9 +200,9 @@ def test_tiles_have_a_resolution_where_there_are_tracks_enough(finished: Path) -
         for top in 80 * np.arange(3)
     ]
     np.testing.assert_allclose(local["tracks"], tracks)
-    assert 5 < np.sum(np.array(tracks) < 0.2) < 15
+    assert 5 < np.sum(np.array(tracks) < 0.1) < 15
     for row, numbers in enumerate(local["half_bit"]):
-        assert all(size is None for size, n in zip(numbers, tracks[row], strict=True) if n < 0.2)
+        assert all(size is None for size, n in zip(numbers, tracks[row], strict=True) if n < 0.1)
     assert any(size is not None for row in local["one_seventh"] for size in row)
     assert (finished / "measures/20MB_local.png").stat().st_size > 10_000
 
