@@ -9,8 +9,9 @@ interpolate the tracks at equal steps; here the crossings of the pixels' borders
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -64,6 +65,12 @@ class FineGrid:
         return cls(
             shape=(n_z, n_x), spacing=(spacing, spacing), origin=(top + spacing / 2, left + spacing / 2)
         )
+
+    @classmethod
+    def of_images(cls, shape: tuple[int, int], geometry: Mapping[str, Any]) -> FineGrid:
+        """Pixels of stored images (z, x), from their ``spacing`` and ``origin`` (m), each by axis."""
+        spacing, origin = geometry["spacing"], geometry["origin"]
+        return cls(shape=shape, spacing=(spacing["z"], spacing["x"]), origin=(origin["z"], origin["x"]))
 
     @property
     def extent(self) -> tuple[float, float, float, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +25,7 @@ def expert_maps(
     found = localize(from_channels(channels), threshold=LEAST_CORRELATION)
     bright = found[found["value"] >= parameters["tracking"]["threshold"]]
     tracks = tracks_of(bright, parameters, spacing=spacing)
-    grid = grid_of(
+    grid = FineGrid.of_images(
         (n_z * upsampling, n_x * upsampling),
         fine_geometry({"spacing": spacing, "origin": {"z": 0.0, "x": 0.0}}, upsampling),
     )
@@ -58,9 +56,3 @@ def tracks_of(
         memory=wanted["memory"],
         smoothing_window=wanted["smoothing_window"],
     )
-
-
-def grid_of(shape: tuple[int, int], geometry: dict[str, Any]) -> FineGrid:
-    """Grid of fine images (z, x) from their spacing and origin."""
-    spacing, origin = geometry["spacing"], geometry["origin"]
-    return FineGrid(shape=shape, spacing=(spacing["z"], spacing["x"]), origin=(origin["z"], origin["x"]))

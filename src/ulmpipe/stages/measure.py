@@ -267,10 +267,7 @@ def _numbers(local: LocalResolution, array: Any) -> dict[str, Any]:
 
 def _track_halves(tracks: Path, density: Any, n_splits: int, rng: np.random.Generator) -> Iterator[Halves]:
     """Density maps of the halves of the tracks."""
-    spacing, origin = density.attrs["spacing"], density.attrs["origin"]
-    grid = FineGrid(
-        shape=density.shape[1:], spacing=(spacing["z"], spacing["x"]), origin=(origin["z"], origin["x"])
-    )
+    grid = FineGrid.of_images(density.shape[1:], density.attrs)
 
     def counts(blocks: Iterable[NDArray[np.void]]) -> NDArray[np.int32]:
         return track_maps(blocks, grid).density

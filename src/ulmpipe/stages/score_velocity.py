@@ -90,10 +90,7 @@ def run(
 
 def _of_tracks(tracks: Path, truth: Any) -> Iterator[Block]:
     """Velocities of the expert's tracks, block by block, on the grid of the truth."""
-    spacing, origin = truth.attrs["spacing"], truth.attrs["origin"]
-    grid = FineGrid(
-        shape=truth.shape[1:], spacing=(spacing["z"], spacing["x"]), origin=(origin["z"], origin["x"])
-    )
+    grid = FineGrid.of_images(truth.shape[1:], truth.attrs)
     for block in read_tracks(tracks):
         made = track_maps([block], grid)
         yield made.density > 0, np.stack([made.velocity_z, made.velocity_x])
