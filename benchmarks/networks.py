@@ -20,7 +20,7 @@ import torch
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network import build_network, infer_field
 from ulmpipe.network.devices import has_3d_convolutions, lay_out_channels_last
-from ulmpipe.network.losses import LOSSES
+from ulmpipe.network.losses import LOSSES, loss_of_windows
 from ulmpipe.network.optimizers import OPTIMIZERS
 from ulmpipe.targets import count_windows
 
@@ -60,12 +60,10 @@ def training_step(
     def step() -> None:
         stepper.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=halved):
-            logits = model(maps, **given)
-        loss = loss_of(logits[:, :1].float(), tracks[:, :1])
+            logits = model(maps, **given).float()
+        loss = loss_of(logits[:, :1], tracks[:, :1])
         if given:
-            loss = loss + loss_of(
-                *(each[:, 1:].float().reshape(-1, 1, fine, fine) for each in (logits, tracks))
-            )
+            loss = loss + loss_of_windows(loss_of, logits, tracks)
         loss.backward()
         stepper.step()
 

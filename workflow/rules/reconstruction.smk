@@ -135,7 +135,7 @@ rule localize:
         f"{results}/benchmarks/localize/{{acquisition}}.tsv"
     conda:
         "../envs/ulmpipe.yaml"
-    threads: 16
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=120,

@@ -7,6 +7,7 @@ here on; `ulmpipe.track_maps` draws them.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -390,6 +391,7 @@ def _filled_in(
     return rows
 
 
+@cache
 def _weights(width: int, order: int, derivative: int, interval: float) -> NDArray[np.float64]:
     """(frame, frame) weights of a window's positions in the value, or derivative, at each of its frames."""
     from scipy.signal import savgol_coeffs

@@ -80,6 +80,11 @@ def bce_dice(logits: Tensor, target: Tensor, *, weight: float = 10.0) -> Tensor:
     return weighted_nll(logits, target, weight=weight) + dice_per_sample(logits, target)
 
 
+def loss_of_windows(loss_of: Loss, logits: Tensor, target: Tensor) -> Tensor:
+    """A loss of what was passed in each window (channels from 1; 0 joins them), every window a map of its own."""
+    return loss_of(*(maps[:, 1:].reshape(-1, 1, *maps.shape[2:]) for maps in (logits, target)))
+
+
 LOSSES: dict[str, Loss] = {
     "bce_dice": bce_dice,
     "dice": dice,

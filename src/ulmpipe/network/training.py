@@ -29,7 +29,7 @@ from ulmpipe.network.devices import (
     lay_out_channels_last,
     sum_over_processes,
 )
-from ulmpipe.network.losses import LOSSES
+from ulmpipe.network.losses import LOSSES, loss_of_windows
 from ulmpipe.network.optimizers import OPTIMIZERS
 from ulmpipe.network.schedule import TrainingSettings, learning_rate_factor
 from ulmpipe.progress import progress
@@ -185,8 +185,7 @@ def _step(
     loss_of = LOSSES[settings.loss]
     total = loss = loss_of(logits[:, :1], targets[:, :1])
     if settings.window_weight:
-        of_windows = (part[:, 1:].reshape(-1, 1, *part.shape[2:]) for part in (logits, targets))
-        total = loss + settings.window_weight * loss_of(*of_windows)
+        total = loss + settings.window_weight * loss_of_windows(loss_of, logits, targets)
     fabric.backward(total)
     if settings.gradient_norm is not None:
         fabric.clip_gradients(model, stepper, max_norm=settings.gradient_norm)
