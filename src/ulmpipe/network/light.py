@@ -1,4 +1,4 @@
-"""A network for processors without an accelerator: what the paper's does, in a fiftieth of its time.
+"""A network for processors without an accelerator: what the paper's does, in a fortieth of its time.
 
 What costs time on a CPU is moving feature maps, not multiplying them. So the frames of 16 milliseconds are
 folded into channels first; convolutions are two-dimensional over the image or one-dimensional over time, both
