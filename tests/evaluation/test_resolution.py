@@ -10,21 +10,19 @@ from scipy.ndimage import gaussian_filter
 
 from ulmpipe.errors import InputError
 from ulmpipe.evaluation import fourier_ring_correlation, resolution
+from ulmpipe.evaluation.halves import block_halves, track_halves
+from ulmpipe.evaluation.regions import cut_tiles, region_slices
 from ulmpipe.evaluation.resolution import (
     ONE_SEVENTH,
     RingCorrelation,
-    block_halves,
-    cut_tiles,
     half_bit_threshold,
     independent_pixels,
     local_resolution,
-    region_slices,
     resolution_at,
     ring_correlation,
     ring_correlations,
     smooth_rings,
     summarise_resolution,
-    track_halves,
 )
 
 PIXEL = 3.125e-6

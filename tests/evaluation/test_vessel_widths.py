@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.profiles import line_profile, profile_peaks
 from ulmpipe.evaluation.vessel_widths import (
     VesselWidths,
-    line_profile,
-    profile_peaks,
     vessel_mask,
     vessel_widths,
     width_distribution,

@@ -9,15 +9,16 @@ from matplotlib.collections import QuadMesh
 from matplotlib.text import Text
 
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.profiles import Peaks
+from ulmpipe.evaluation.regions import cut_tiles
 from ulmpipe.evaluation.resolution import (
     LocalResolution,
     RingCorrelation,
-    cut_tiles,
     half_bit_threshold,
     resolution_at,
 )
 from ulmpipe.evaluation.saturation import Saturation
-from ulmpipe.evaluation.vessel_widths import Peaks, VesselWidths
+from ulmpipe.evaluation.vessel_widths import VesselWidths
 from ulmpipe.figures.measures import (
     LocalPanel,
     line_profile_figure,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from ulmpipe.acoustics.named_probes import probe_figures, probe_names
 from ulmpipe.displacement import TISSUE_ERROR, count_states
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.resolution import LEAST_SIDE
+from ulmpipe.evaluation.regions import LEAST_SIDE
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -9,25 +9,19 @@ wrong alike (a bias of the localization, the raster) counts as signal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
-
-Image = NDArray[np.generic]
-Halves = tuple[Image, Image]
-Region = tuple[slice, slice]
-WHOLE: Region = (slice(None), slice(None))
-Tracks = NDArray[np.void]
+from ulmpipe.evaluation.halves import Halves, Image
+from ulmpipe.evaluation.regions import WHOLE, Region, Tiles
 
 ONE_SEVENTH = 1 / 7
 THRESHOLDS = ("half_bit", "one_seventh")
-LEAST_SIDE = 32  # pixels of a region: of its 16 rings, five have too few pixels to say much
 
 _FEW_PIXELS = 20  # of a ring that says little by itself: white noise passes 1/7 in a quarter of such rings
 
@@ -75,39 +69,6 @@ class Resolution:
             if np.isfinite(self.each).all() and len(self.each) > 1
             else np.nan
         )
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Square parts of an image at equal steps.
-
-    Attributes
-    ----------
-    side, step
-        Pixels.
-    top, left
-        (tile z), (tile x) first pixel of each row and column of tiles.
-
-    """
-
-    side: int
-    step: int
-    top: NDArray[np.int64]
-    left: NDArray[np.int64]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """How many along z and x."""
-        return len(self.top), len(self.left)
-
-    @property
-    def regions(self) -> list[Region]:
-        """Row after row."""
-        return [
-            (slice(int(top), int(top) + self.side), slice(int(left), int(left) + self.side))
-            for top in self.top
-            for left in self.left
-        ]
 
 
 @dataclass(frozen=True)
@@ -362,180 +323,6 @@ def summarise_resolution(curves: RingCorrelation) -> dict[str, float | int | Non
     return numbers
 
 
-def tracks_chosen(blocks: Iterable[Tracks], chosen: NDArray[np.bool_]) -> Iterator[Tracks]:
-    """Some of the tracks of every block, whole.
-
-    Parameters
-    ----------
-    blocks
-        Structured array of each block, a localization each, with the integer field ``track``: a number of its own
-        for each track of the block.
-    chosen
-        (track) whether each is wanted: those of the first block by their number, then those of the next.
-
-    Raises
-    ------
-    InputError
-        There is no field ``track``.
-
-    """
-    n_before = 0
-    for block in blocks:
-        names, track = _tracks_of(block)
-        yield block[chosen[n_before + track]]
-        n_before += len(names)
-
-
-def track_halves(
-    blocks: Callable[[], Iterable[Tracks]],
-    render: Callable[[Iterable[Tracks]], NDArray[Any]],
-    *,
-    n_splits: int,
-    rng: np.random.Generator,
-) -> Iterator[Halves]:
-    """Images of the two halves of several random splits of the tracks, equally many whole tracks in each.
-
-    The blocks are gone through once for each split and twice more; no more than one of them is held.
-
-    Parameters
-    ----------
-    blocks
-        Goes through the blocks from the first one on, see `tracks_chosen`.
-    render
-        Draws the (z, x) image of some of the tracks; the images of two halves must add up to that of all.
-    n_splits
-        How many splits.
-    rng
-        Draws which tracks go where, one split after the other; an odd one out falls to either half.
-
-    Raises
-    ------
-    InputError
-        There is no field ``track``, or there are fewer than two tracks.
-
-    """
-    n_tracks = sum(len(_tracks_of(block)[0]) for block in blocks())
-    if n_tracks < 2:
-        raise InputError(f"tracks: {n_tracks} of them, expected at least 2 to split")
-    total = render(blocks())
-    for _ in range(n_splits):
-        first = render(tracks_chosen(blocks(), _half_of(n_tracks, rng)))
-        yield first, total - first
-
-
-def block_halves(
-    maps: Iterable[NDArray[np.bool_]], n_blocks: int, *, n_splits: int, rng: np.random.Generator
-) -> Iterator[Halves]:
-    """Counts of the two halves of several random splits of the blocks.
-
-    The maps are gone through once; one image a split is held, and the sum of all. Blocks that follow on one
-    another without a pause share their slow bubbles: such halves are less independent than they should be.
-
-    Parameters
-    ----------
-    maps
-        (z, x) binary map of every block, registered.
-    n_blocks
-        How many there are.
-    n_splits
-        How many splits.
-    rng
-        Which blocks go where; an odd one out falls to either half.
-
-    Returns
-    -------
-    Two (z, x) int32 images a split: in how many blocks of each half a pixel has a track.
-
-    Raises
-    ------
-    InputError
-        There are fewer than two blocks, or another number than ``n_blocks``.
-
-    """
-    if n_blocks < 2:
-        raise InputError(f"blocks: {n_blocks} of them, expected at least 2 to split")
-    chosen = [_half_of(n_blocks, rng) for _ in range(n_splits)]
-    total: NDArray[np.int32] = np.zeros((), np.int32)
-    firsts = [total] * n_splits
-    n_seen = 0
-    for n_seen, one in enumerate(maps, start=1):
-        total = total + one
-        if n_seen <= n_blocks:
-            firsts = [first + one * half[n_seen - 1] for first, half in zip(firsts, chosen, strict=True)]
-    if n_seen != n_blocks:
-        raise InputError(f"maps: {n_seen} blocks, expected {n_blocks}")
-    return ((first, total - first) for first in firsts)
-
-
-def region_slices(
-    rectangle: tuple[float, float, float, float],
-    shape: tuple[int, int],
-    *,
-    origin: tuple[float, float],
-    pixel_size: float,
-) -> Region:
-    """Pixels of an image whose centres lie in a rectangle.
-
-    Parameters
-    ----------
-    rectangle
-        x of its left and right, z of its top and bottom (m).
-    shape
-        Of the image, (z, x) pixels.
-    origin
-        x and z of the first pixel's centre (m).
-    pixel_size
-        Metres.
-
-    Raises
-    ------
-    InputError
-        Fewer than 2 pixels a side lie in it.
-
-    """
-    left, right, top, bottom = rectangle
-    slices = []
-    for first, last, start, length in (
-        (top, bottom, origin[1], shape[0]),
-        (left, right, origin[0], shape[1]),
-    ):
-        # a centre that is on the edge but for rounding is in
-        begin = max(0, int(np.ceil((first - start) / pixel_size - 1e-6)))
-        end = min(length, int(np.floor((last - start) / pixel_size + 1e-6)) + 1)
-        if end - begin < 2:
-            raise InputError(f"rectangle: {rectangle} m holds fewer than 2 pixels a side of the image")
-        slices.append(slice(begin, end))
-    return slices[0], slices[1]
-
-
-def cut_tiles(shape: tuple[int, int], *, side: int, step: int) -> Tiles:
-    """Tiles of an image, as many as fit, in its middle.
-
-    The resolution of a tile is that of its inner half, since its edges are tapered: steps of half a side miss nothing.
-    A tile must hold several vessels, and its rings are as wide as 1/side: sizes are told apart to size² / (side in
-    metres).
-
-    Parameters
-    ----------
-    shape
-        Of the image, (z, x) pixels.
-    side, step
-        Of the tiles, and from one to the next, pixels.
-
-    Raises
-    ------
-    InputError
-        No tile fits into the image, or a parameter is out of range.
-
-    """
-    if not LEAST_SIDE <= side <= min(shape) or step < 1:
-        raise InputError(
-            f"tiles of {side} pixels every {step}: expected {LEAST_SIDE} to {min(shape)}, every 1 or more"
-        )
-    top, left = (np.arange((length - side) % step // 2, length - side + 1, step) for length in shape)
-    return Tiles(side, step, top, left)
-
-
 def local_resolution(
     image: Image, tiles: Tiles, curves: Sequence[RingCorrelation], *, least_tracks: float = 0.0
 ) -> LocalResolution:
@@ -561,20 +348,6 @@ def local_resolution(
         return np.where(tracks >= least_tracks, found, np.nan)
 
     return LocalResolution(tiles, tracks, {threshold: sizes(threshold) for threshold in THRESHOLDS})
-
-
-def _tracks_of(block: NDArray[np.void]) -> tuple[NDArray[np.integer], NDArray[np.intp]]:
-    """Numbers of a block's tracks, ascending, and to which of them each of its localizations belongs."""
-    if block.dtype.names is None or "track" not in block.dtype.names:
-        raise InputError(f"tracks: fields {block.dtype.names}, expected one named track")
-    return np.unique(block["track"], return_inverse=True)
-
-
-def _half_of(number: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Random half of so many things: (number,) bool."""
-    chosen = np.zeros(number, dtype=bool)
-    chosen[rng.permutation(number)[: (number + int(rng.integers(2))) // 2]] = True
-    return chosen
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Widths of all vessels of an angiogram, and profiles along a line that somebody chose.
+"""Widths of all vessels of an angiogram.
 
 Milecki et al. 2021 (DOI 10.1109/TMI.2021.3056951) give the full width at half maximum of profiles picked by hand.
 Here every vessel is measured: the mask of the vessels is thinned to its skeleton, the image is read across it at
@@ -9,16 +9,14 @@ counted. A width is that of the *image*: vessel, localization error and raster t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.profiles import Image, check_image, profiles_along
 
-Image = NDArray[np.generic]
 Mask = NDArray[np.bool_]
-Point = tuple[float, float]
 
 LEFT_OUT = ("junction", "no_tangent", "truncated", "merged")
 _SAMPLES_A_PIXEL = 4  # along a profile
@@ -55,29 +53,6 @@ class VesselWidths:
     left_out: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Peaks:
-    """Maxima of a profile and how well neighbours are told apart.
-
-    Attributes
-    ----------
-    position
-        (peak) metres along the profile.
-    height
-        (peak) in the unit of the image.
-    separation
-        (peak − 1) metres between neighbours.
-    dip
-        (peak − 1) 1 − valley / lower one of both peaks, 0–1.
-
-    """
-
-    position: NDArray[np.float64]
-    height: NDArray[np.float64]
-    separation: NDArray[np.float64]
-    dip: NDArray[np.float64]
-
-
 def vessel_mask(
     image: Image, *, smoothing: float = 1.0, threshold: float | None = None, smallest: int = 20
 ) -> Mask:
@@ -104,7 +79,7 @@ def vessel_mask(
     from scipy.ndimage import gaussian_filter, label
     from skimage.filters import threshold_otsu
 
-    _check_image(image)
+    check_image(image)
     if smoothing < 0 or smallest < 0:
         raise InputError(f"smoothing {smoothing}, smallest {smallest} pixels: expected 0 or more")
     smoothed = gaussian_filter(np.asarray(image, dtype=np.float64), smoothing)
@@ -160,7 +135,7 @@ def vessel_widths(
     from scipy.ndimage import distance_transform_edt
     from skimage.morphology import skeletonize
 
-    _check_image(image)
+    check_image(image)
     mask = np.asarray(mask, dtype=bool)
     if mask.shape != image.shape:
         raise InputError(f"mask of shape {mask.shape}: expected {image.shape} as the image")
@@ -192,7 +167,7 @@ def vessel_widths(
     left, right = np.full((2, len(sites)), np.nan)
     for start in range(0, len(sites), _SITES_AT_ONCE):
         some = slice(start, start + _SITES_AT_ONCE)
-        profiles = _profiles(values, sites[some], offsets, _normals(tangent[some]), tangent[some], strip)
+        profiles = profiles_along(values, sites[some], offsets, _normals(tangent[some]), tangent[some], strip)
         left[some], right[some] = _half_maximum(profiles - background, offsets, room[some])
     # towards the image's edge the skeleton turns off into a corner of the vessel
     border = np.minimum(sites, np.array(image.shape) - 1 - sites).min(axis=1, initial=np.inf)
@@ -238,110 +213,6 @@ def width_distribution(widths: VesselWidths) -> dict[str, float | int | None]:
     quantiles = np.quantile(widths.width, shares, weights=widths.length, method="inverted_cdf")
     mean = float(np.average(widths.width, weights=widths.length))
     return numbers | dict(zip(names, quantiles.tolist(), strict=True)) | {"mean": mean}
-
-
-def line_profile(
-    image: Image,
-    first: Point,
-    last: Point,
-    *,
-    origin: Point,
-    pixel_size: float,
-    strip: float = 0.0,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The image along a straight line, averaged across it over a strip.
-
-    Parameters
-    ----------
-    image
-        (z, x).
-    first, last
-        x and z of the line's ends (m).
-    origin
-        x and z of the first pixel's centre (m).
-    pixel_size
-        Metres.
-    strip
-        Width of the strip (m); 0 for the line alone.
-
-    Returns
-    -------
-    Distance from ``first`` (m), about a sample a half pixel, and the image there (linear interpolation).
-
-    Raises
-    ------
-    InputError
-        The line, with its strip, is not within the image, or has no length.
-
-    """
-    _check_image(image)
-    if pixel_size <= 0 or strip < 0:
-        raise InputError(
-            f"pixel_size {pixel_size} m, strip {strip} m: expected positive ones, strip 0 or more"
-        )
-    ends = (np.array([first, last])[:, ::-1] - np.array(origin)[::-1]) / pixel_size
-    length = float(np.hypot(*(ends[1] - ends[0])))
-    if not length > 0:
-        raise InputError(f"line from {first} to {last} m: expected two different points")
-    along = (ends[1] - ends[0]) / length
-    across = np.array([-along[1], along[0]])
-    width = strip / pixel_size
-    corners = ends + 0.5 * width * np.array([[[-1.0]], [[1.0]]]) * across
-    if np.any(corners < -1e-6) or np.any(corners > np.array(image.shape) - 1 + 1e-6):
-        raise InputError(
-            f"line from {first} to {last} m, strip of {strip} m: expected to lie within the image"
-        )
-    steps = np.linspace(0, length, int(np.ceil(2 * length)) + 1)
-    values = np.asarray(image, dtype=np.float64)
-    profile = _profiles(values, ends[:1], steps, along[None], across[None], width, outside="nearest")
-    return steps * pixel_size, profile[0]
-
-
-def profile_peaks(
-    distance: NDArray[np.floating], profile: NDArray[np.floating], *, prominence: float = 0.2
-) -> Peaks:
-    """Maxima of a profile, placed between the samples by a parabola through three of them.
-
-    Parameters
-    ----------
-    distance
-        (sample) metres, evenly spaced.
-    profile
-        (sample) in the unit of the image.
-    prominence
-        How far a peak must stand out from the valleys beside it, as a part of the range of the profile.
-
-    """
-    from scipy.signal import find_peaks
-
-    position, values = np.asarray(distance, dtype=np.float64), np.asarray(profile, dtype=np.float64)
-    if position.shape != values.shape or position.ndim != 1 or len(position) < 3:
-        raise InputError(
-            f"distance {position.shape} and profile {values.shape}: expected two of at least 3 samples"
-        )
-    if not 0 < prominence <= 1:
-        raise InputError(f"prominence: {prominence}, expected above 0 up to 1")
-    peaks, _ = find_peaks(values, prominence=max(prominence * np.ptp(values), np.finfo(float).tiny))
-    before, here, after = values[peaks - 1], values[peaks], values[peaks + 1]
-    curvature = before - 2 * here + after
-    shift = np.divide(before - after, 2 * curvature, out=np.zeros(len(peaks)), where=curvature < 0)
-    place = position[peaks] + shift * (position[1] - position[0])
-    height = here - 0.25 * (before - after) * shift
-    valley = np.array([values[first:last].min() for first, last in pairwise(peaks)])
-    lower = np.minimum(height[1:], height[:-1])
-    return Peaks(
-        position=place,
-        height=height,
-        separation=np.diff(place),
-        dip=1 - np.divide(valley, lower, out=np.ones(len(lower)), where=lower > 0),
-    )
-
-
-def _check_image(image: Image) -> None:
-    if image.ndim != 2:
-        raise InputError(f"image of shape {image.shape}: expected (z, x)")
-    if not np.isfinite(image).all():
-        raise InputError("image: NaN or infinite pixels, expected finite ones")
 
 
 def _neighbours(skeleton: Mask) -> NDArray[np.int64]:
@@ -419,31 +290,6 @@ def _tangents(
         spread[number] = own.T @ own
         enough[number] = len(own) > 3
     return np.asarray(np.linalg.eigh(spread)[1][:, :, 1]), enough
-
-
-def _profiles(
-    image: NDArray[np.float64],
-    centers: NDArray[np.float64],
-    offsets: NDArray[np.float64],
-    axis: NDArray[np.float64],
-    across: NDArray[np.float64],
-    strip: float,
-    *,
-    outside: str = "constant",
-) -> NDArray[np.float64]:
-    """The image along the axis of each centre, averaged across it: (center, offset).
-
-    Pixels throughout; ``axis`` and ``across`` (center, 2) z, x unit vectors; NaN outside the image, or the nearest
-    pixel.
-    """
-    from scipy.ndimage import map_coordinates
-
-    n_lines = max(1, round(strip))
-    profiles = np.zeros((len(centers), len(offsets)))
-    for step in (np.arange(n_lines) - (n_lines - 1) / 2) * strip / n_lines:
-        points = centers[:, None] + offsets[:, None] * axis[:, None] + step * across[:, None]
-        profiles += map_coordinates(image, points.transpose(2, 0, 1), order=1, mode=outside, cval=np.nan)
-    return profiles / n_lines
 
 
 def _normals(tangent: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.halves import Image
+from ulmpipe.evaluation.profiles import Peaks
 from ulmpipe.evaluation.resolution import (
     ONE_SEVENTH,
     THRESHOLDS,
-    Image,
     LocalResolution,
     Resolution,
     RingCorrelation,
     resolution_at,
 )
 from ulmpipe.evaluation.saturation import Saturation
-from ulmpipe.evaluation.vessel_widths import Peaks, VesselWidths, width_distribution
+from ulmpipe.evaluation.vessel_widths import VesselWidths, width_distribution
 from ulmpipe.figures.canvas import (
     COLORS,
     FAINT,

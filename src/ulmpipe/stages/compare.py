@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ulmpipe.angiogram import accumulate
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.resolution import region_slices
-from ulmpipe.evaluation.vessel_widths import line_profile, profile_peaks
+from ulmpipe.evaluation.profiles import line_profile, profile_peaks
+from ulmpipe.evaluation.regions import region_slices
 from ulmpipe.figures.angiograms import Panel, angiogram_figure, comparison_figure
 from ulmpipe.figures.measures import line_profile_figure
 from ulmpipe.io.stores import complete_or_absent, open_store, read_blocks

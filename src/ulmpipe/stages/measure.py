@@ -17,22 +17,15 @@ from numpy.typing import NDArray
 
 from ulmpipe.angiogram import register_maps
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.halves import Halves, block_halves, track_halves
+from ulmpipe.evaluation.regions import LEAST_SIDE, WHOLE, Region, Tiles, cut_tiles, region_slices
 from ulmpipe.evaluation.resolution import (
-    LEAST_SIDE,
-    WHOLE,
-    Halves,
     LocalResolution,
-    Region,
     RingCorrelation,
-    Tiles,
-    block_halves,
-    cut_tiles,
     local_resolution,
-    region_slices,
     resolution_at,
     ring_correlations,
     summarise_resolution,
-    track_halves,
 )
 from ulmpipe.evaluation.saturation import Saturation, fit_saturation, mean_filling
 from ulmpipe.evaluation.vessel_widths import (
