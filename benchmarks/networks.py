@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.networks [--networks light complex] [--batches 2 8] [--compile] [--autotune] [--repeats 5].
 A training step is forward, loss (of windows too, where a network tells them apart), backward and optimizer on blocks of
-32 x 32 pixels and 512 frames, weights laid out as in training, in bfloat16 (on a processor 3-D convolutions in float32,
-as they are trained there); milliseconds are per block of the batch. The field is --field pixels on a side and --frames
+32 x 32 pixels and 512 frames, weights laid out as in training, in the precision that `network.precision: auto` takes;
+milliseconds are per block of the batch. The field is --field pixels on a side and --frames
 long, whole or in tiles of 128 pixels.
 """
 
@@ -19,7 +19,7 @@ import torch
 
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network import build_network, infer_field
-from ulmpipe.network.devices import has_3d_convolutions, lay_out_channels_last
+from ulmpipe.network.devices import lay_out_channels_last, precision_of
 from ulmpipe.network.losses import LOSSES, loss_of_windows
 from ulmpipe.network.optimizers import OPTIMIZERS
 from ulmpipe.targets import count_windows
@@ -55,7 +55,7 @@ def training_step(
     tracks = (torch.rand(batch_size, n_maps, fine, fine, device=device) < 0.01).float()
     loss_of = LOSSES["bce_dice"]
 
-    halved = device.type == "cuda" or not has_3d_convolutions(network)
+    halved = precision_of(network, "auto", device.type) == "bfloat16"
 
     def step() -> None:
         stepper.zero_grad()

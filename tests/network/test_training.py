@@ -401,4 +401,4 @@ def test_more_processes_than_gpus_are_refused_in_one_line(monkeypatch: pytest.Mo
     with pytest.raises(
         InputError, match=r"training\.processes: 4; expected at most one for each of the 2 GPUs"
     ):
-        devices_of("float32")
+        devices_of(_network(), "float32")

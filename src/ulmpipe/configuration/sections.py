@@ -392,7 +392,9 @@ class Network(_Section):
     input: Literal["filtered", "correlation"] = Field(
         description="what it looks at: images behind the clutter filter, or their correlation maps, as in the paper"
     )
-    precision: Literal["bfloat16", "float32"] = Field(description="of the convolutions")
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        description="of the convolutions; auto: bfloat16 on GPUs and processors that multiply it, else float32"
+    )
 
 
 class Phase(_Section):

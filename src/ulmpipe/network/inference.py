@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmpipe.errors import InputError
+from ulmpipe.network.devices import PRECISIONS, precision_of
 
 UPSAMPLING = 8
 _FRAMES = 16  # T must be a multiple of this, Z and X of _PIXELS
@@ -23,7 +24,7 @@ def infer_field(
     network: nn.Module,
     correlation: NDArray[np.floating],
     *,
-    precision: str = "bfloat16",
+    precision: str = "auto",
     tile: int | None = None,
 ) -> NDArray[np.float32]:
     """Probability that a bubble passed each fine pixel, the whole field at once.
@@ -36,7 +37,7 @@ def infer_field(
         (2, T, Z, X) of any kind of float, real and imaginary part, of any T, Z and X: a number of frames that is no
         multiple of 16 is continued by the mirror image in time, the field by zeros.
     precision : str
-        "bfloat16" or "float32".
+        "auto" (see `ulmpipe.network.devices.precision_of`), "bfloat16" or "float32".
     tile : int, optional
         Largest side, in pixels, of the pieces the field is cut into where memory is short; None is one piece.
         Every piece is computed with `network.halo` pixels around it, the reach of the network, so the result
@@ -73,7 +74,7 @@ def infer_sliding(
     window: int = 32,
     stride: int = 2,
     crop: int = 32,
-    precision: str = "bfloat16",
+    precision: str = "auto",
     batch_size: int = 4,
 ) -> NDArray[np.float32]:
     """Track probability by the paper's sliding window: each window's output cropped, and the maximum of all.
@@ -192,11 +193,12 @@ def _prepare(correlation: NDArray[np.floating]) -> Tensor:
 @torch.inference_mode()
 def _output(network: nn.Module, fields: Tensor, precision: str) -> Tensor:
     """(batch, channel, 8Z, 8X) float32, of (batch, 2, T, Z, X)."""
-    if precision not in ("float32", "bfloat16"):
-        raise InputError(f"precision: '{precision}'; expected float32 or bfloat16")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: '{precision}'; expected one of {', '.join(PRECISIONS)}")
     network.eval()
     device = next(network.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    halved = precision_of(network, precision, device.type) == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=halved):
         output: Tensor = network(fields.to(device))
     return output.float()
 

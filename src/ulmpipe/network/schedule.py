@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 from ulmpipe.errors import InputError
+from ulmpipe.network.devices import PRECISIONS
 from ulmpipe.network.losses import LOSSES
 from ulmpipe.network.optimizers import OPTIMIZERS
-
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class TrainingSettings:
     loss : str
         A name of `ulmpipe.network.losses.LOSSES`.
     precision : str
-        "bfloat16" (autocast; weights stay float32) or "float32".
+        "bfloat16" (autocast; weights stay float32), "float32", or "auto": see `ulmpipe.network.devices.precision_of`.
     optimizer : str
         A name of `ulmpipe.network.optimizers.OPTIMIZERS`: "adam", as the paper, or "muon".
     weight_decay : float
@@ -51,7 +50,7 @@ class TrainingSettings:
     decay: float = 0.1
     warm_up: float = 0.05
     loss: str = "bce_dice"
-    precision: str = "bfloat16"
+    precision: str = "auto"
     optimizer: str = "adam"
     weight_decay: float = 0.0
     window_weight: float = 0.0

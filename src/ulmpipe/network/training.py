@@ -116,7 +116,7 @@ def train(
     on each process's own share of a batch.
 
     """
-    fabric = devices_of(settings.precision)
+    fabric = devices_of(network, settings.precision)
     _check_precision(network, settings.precision, fabric)
     if settings.window_weight and not (getattr(network, "tells_windows", False) and train_set.windows):
         raise InputError(
@@ -213,7 +213,7 @@ def validate(
     network: nn.Module, blocks: TrackDataset, *, settings: TrainingSettings, fabric: Fabric | None = None
 ) -> Validation:
     """Scores of a data set; every process takes its share of the batches."""
-    fabric = fabric or devices_of(settings.precision)
+    fabric = fabric or devices_of(network, settings.precision)
     network.to(fabric.device).eval()
     for buffer in network.buffers():
         if buffer.is_floating_point():  # statistics of batch normalisation: those of all processes

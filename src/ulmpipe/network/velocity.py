@@ -153,7 +153,7 @@ def infer_velocity(
     network: VelocityNetwork,
     correlation: NDArray[np.floating],
     *,
-    precision: str = "bfloat16",
+    precision: str = "auto",
     tile: int | None = None,
     mirrored: bool = False,
 ) -> NDArray[np.float32]:
@@ -217,7 +217,7 @@ def train_velocity(
 
     """
     _check_that_something_moves(validation_set)
-    fabric = devices_of(settings.precision)
+    fabric = devices_of(network, settings.precision)
     network.to(fabric.device)
     lay_out_channels_last(network)
     steps_per_epoch = len(train_set) // min(settings.batch_size, len(train_set))
@@ -267,7 +267,7 @@ def validate_velocity(
     network: VelocityNetwork, blocks: VelocityDataset, *, settings: TrainingSettings, fabric: Any = None
 ) -> tuple[float, float]:
     """Loss, a mean over the blocks, and the share of all track pixels with a direction more than a right angle off."""
-    fabric = fabric or devices_of(settings.precision)
+    fabric = fabric or devices_of(network, settings.precision)
     network.to(fabric.device).eval()
     losses: list[float] = []
     n_reversed, n_moving = 0, 0

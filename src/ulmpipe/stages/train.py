@@ -18,7 +18,7 @@ from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.dataset import Augmentation, TrackDataset
-from ulmpipe.network.devices import is_first_process
+from ulmpipe.network.devices import accelerator, is_first_process, precision_of
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
@@ -95,7 +95,9 @@ def run(
         loss_figure({name: trained.history}).savefig(temporary)
     with complete_or_absent(examples) as temporary:
         _examples_of(held_out, trained, title=f"A validation block, {name}").savefig(temporary)
-    write_json(description, {"history": trained.history, "threads": threads, "provenance": made})
+    precision = precision_of(network, settings.precision, accelerator())
+    on_what = {"threads": threads, "precision": precision}
+    write_json(description, {"history": trained.history, **on_what, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
 

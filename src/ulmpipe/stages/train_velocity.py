@@ -10,6 +10,7 @@ from ulmpipe.figures.curves import loss_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.dataset import Augmentation, VelocityDataset
+from ulmpipe.network.devices import accelerator, precision_of
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
@@ -51,6 +52,10 @@ def run(
         "train_velocity", parameters, *blocks, *velocities, *validation, *validation_velocities, weights
     )
     fingerprint = identity_of(made)
+    settings = TrainingSettings(
+        precision=parameters["network"]["precision"],
+        **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
+    )
     checkpoint = checkpoints / f"velocity_{fingerprint}.pt"
     with alone(checkpoint):  # the next run must see a training that outlived its own
         rows = train_velocity(
@@ -63,10 +68,7 @@ def run(
                 augmentation=Augmentation(**parameters["augmentation"]),
             ),
             _data_set(parameters, validation, validation_velocities, memory, augmentation=None),
-            settings=TrainingSettings(
-                precision=parameters["network"]["precision"],
-                **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
-            ),
+            settings=settings,
             checkpoint_path=checkpoint,
             fingerprint=fingerprint,
         )
@@ -78,7 +80,9 @@ def run(
             label="reversed",
             meaning="directions more than a right angle off",
         ).savefig(temporary)
-    write_json(description, {"history": rows, "threads": threads, "provenance": made})
+    precision = precision_of(network, settings.precision, accelerator())
+    on_what = {"threads": threads, "precision": precision}
+    write_json(description, {"history": rows, **on_what, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
 
