@@ -234,6 +234,19 @@ def test_a_network_that_answers_every_pixel_alike_is_warned_of_and_refused_at_th
     assert caplog.text.count("has collapsed, or has only begun") == 4
 
 
+def test_a_network_that_answers_alike_again_and_again_is_refused_before_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "ENOUGH_STEPS", 8)
+    monkeypatch.setattr(training, "PATIENCE", 3)
+    settings = TrainingSettings(n_epochs=50, batch_size=4, precision="float32")
+    seen: list[int] = []
+    with pytest.raises(InputError, match="after 4 epochs every validation pixel is background"):
+        # two steps an epoch: three epochs are six, too few for a judgement
+        train(_dead_network(), *_sets(), settings=settings, on_epoch=lambda rows: seen.append(len(rows)))
+    assert seen == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("n_epochs", [5, 1])
 def test_a_loss_that_does_not_fall_is_told_at_the_end_but_not_of_a_single_epoch(
     n_epochs: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

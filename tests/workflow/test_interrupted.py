@@ -88,12 +88,16 @@ def test_a_training_that_was_killed_goes_on_with_the_next_epoch_and_ends_the_sam
     killed = run_stages(folder, [train], before=KILLED_AFTER_AN_EPOCH)
     assert killed.returncode == -signal.SIGKILL
     assert names(model) == set()
+    so_far = folder / "results/logs/train/phase_1.csv"  # what is left to look at
+    assert len(so_far.read_text().splitlines()) == 1 + 1
+    assert so_far.with_suffix(".png").stat().st_size > 0
     assert " is writing it, perhaps of a run that was stopped" in killed.stderr  # a next run would not begin
     check_nobody_writes(folder / "results")  # now it does
     resumed = run_stages(folder, [train])
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch 1" in resumed.stderr
     weights, history = ((model / name).read_bytes() for name in ("phase_1.safetensors", "phase_1.csv"))
+    assert so_far.read_bytes() == history
 
     shutil.rmtree(folder / "results/checkpoints")
     assert run_stages(folder, [train]).returncode == 0

@@ -46,7 +46,9 @@ rule train:
         " --blocks {input.blocks} --validation {input.validation} $([ -z '{input.weights}' ] || echo --weights {input.weights})"
         f" --checkpoints {results}/checkpoints"
         " --model {output.model} --description {output.description}"
-        " --history {output.history} --curves {output.curves} --examples {output.examples} 2>&1 | tee -i {log}"
+        " --history {output.history} --curves {output.curves} --examples {output.examples}"
+        f" --so-far {results}/logs/train/{{wildcards.phase}}.png"
+        " 2>&1 | tee -i {log}"
 
 
 rule operating_points:

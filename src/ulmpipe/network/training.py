@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice", "seconds")
 ENOUGH_STEPS = 100  # for a judgement
+PATIENCE = 10  # epochs in a row with the same answer for every pixel
 LITTLE = 0.98  # of the first epoch's loss: it has not fallen
 LOADERS = 4  # threads that make the next batches while a GPU is at work
 
@@ -105,7 +106,8 @@ def train(
     ------
     InputError
         If windows are to be learnt and network or training set have none, the loss is no longer a number, the network
-        ends with the same answer for every pixel, or it cannot be trained in this precision on this device.
+        ends with the same answer for every pixel or has given it ten epochs in a row, or it cannot be trained in this
+        precision on this device.
 
     Notes
     -----
@@ -143,6 +145,7 @@ def train(
     if settings.compile and fabric.device.type == "cuda":
         wanted = torch.compile(network)
     model, stepper = fabric.setup(wanted, optimizer)
+    alike = 0  # epochs in a row
     while state.epoch < settings.n_epochs:
         start, learning_rate = time.perf_counter(), float(scheduler.get_last_lr()[0])
         model.train()
@@ -165,7 +168,9 @@ def train(
         _log.info("%s: epoch %d: %s", description, state.epoch, _in_words(state.history[-1]))
         if on_epoch is not None:
             on_epoch(state.history)
-        enough = state.epoch == settings.n_epochs and n_steps >= ENOUGH_STEPS
+        alike = alike + 1 if found.share in (0.0, 1.0) else 0
+        at_end = state.epoch == settings.n_epochs
+        enough = (at_end or alike >= PATIENCE) and state.epoch * steps_per_epoch >= ENOUGH_STEPS
         _say_how_it_went(state.history, found, enough=enough, description=description)
         if checkpoint_path is not None and fabric.is_global_zero:
             state.save(checkpoint_path, fingerprint)

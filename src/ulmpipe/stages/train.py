@@ -17,6 +17,7 @@ from ulmpipe.figures.examples import examples_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
+from ulmpipe.network.checkpoint import Row
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import accelerator, is_first_process, precision_of
 from ulmpipe.network.inference import save_weights
@@ -42,13 +43,15 @@ def run(
     history: Path,
     curves: Path,
     examples: Path,
+    so_far: Path,
     threads: int,
     memory_mb: int = 4500,
     weights: Path | None = None,
 ) -> None:
     """Train one phase; phase 2 starts from the `weights` of phase 1. A killed training goes on from its last epoch.
 
-    Under torchrun its processes train together and share threads and memory; the first one writes.
+    After every epoch its curves are drawn at `so_far`, their numbers beside it. Under torchrun its processes train
+    together and share threads and memory; the first one writes.
     """
     import torch
 
@@ -76,6 +79,17 @@ def run(
         augmentation=Augmentation(**parameters["augmentation"]),
     )
     checkpoint = checkpoints / f"{parameters['phase']}_{fingerprint}.pt"
+    name = parameters["phase"].replace("_", " ")
+
+    def write_curves(rows: list[Row], *, table: Path, picture: Path) -> None:
+        write_history(table, rows, COLUMNS)
+        with complete_or_absent(picture) as temporary:
+            loss_figure({name: rows}).savefig(temporary)
+
+    def show(rows: list[Row]) -> None:
+        """What a person looks at meanwhile, and all that is left of a training that fails."""
+        write_curves(rows, table=so_far.with_suffix(".csv"), picture=so_far)
+
     # the next run must see a training that outlived its own
     with alone(checkpoint) if is_first_process() else nullcontext():
         trained = train(
@@ -85,14 +99,12 @@ def run(
             settings=settings,
             checkpoint_path=checkpoint,
             fingerprint=fingerprint,
+            on_epoch=show if is_first_process() else None,
             description=parameters["phase"],
         )
     if not is_first_process():
         return
-    name = parameters["phase"].replace("_", " ")
-    write_history(history, trained.history, COLUMNS)
-    with complete_or_absent(curves) as temporary:
-        loss_figure({name: trained.history}).savefig(temporary)
+    write_curves(trained.history, table=history, picture=curves)
     with complete_or_absent(examples) as temporary:
         _examples_of(held_out, trained, title=f"A validation block, {name}").savefig(temporary)
     precision = precision_of(network, settings.precision, accelerator())
