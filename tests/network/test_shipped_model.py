@@ -62,6 +62,12 @@ def block():
     return seen, np.stack(tracks), (position[-1] - position[0])[:, [2, 0]] / (time[-1] - time[0])
 
 
+def test_its_card_is_of_its_version():
+    assert (
+        (FOLDER / "README.md").read_text().startswith(f"# cortex, version {read_model(FOLDER)['version']}\n")
+    )
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_its_probabilities_are_those_of_the_tracks(block, precision):
     seen, tracks, _ = block
