@@ -64,7 +64,9 @@ def block():
 
 def test_its_card_is_of_its_version():
     assert (
-        (FOLDER / "README.md").read_text().startswith(f"# cortex, version {read_model(FOLDER)['version']}\n")
+        (FOLDER / "README.md")
+        .read_text()
+        .startswith(f"# cortex, version {read_model(FOLDER).get('version')}\n")
     )
 
 
@@ -76,16 +78,16 @@ def test_its_probabilities_are_those_of_the_tracks(block, precision):
     found = infer_field(network, seen, precision=precision)
     scores = precision_recall_dice(found > 0.5, tracks.any(axis=0), tolerance=1)
     assert scores["dice"] > 0.8, scores
-    # in tiles the same
+    # in tiles the same, but for how a processor rounds the sums of a smaller piece
     tiled = infer_field(network, seen, precision=precision, tile=16)
-    np.testing.assert_allclose(tiled, found, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(tiled, found, atol={"float32": 1e-4, "bfloat16": 2e-2}[precision], rtol=0)
 
 
 def test_its_velocities_are_those_of_the_bubbles(block):
     seen, tracks, velocity = block
     network = build_velocity_network("light", seed=0)
     load_weights(network, FOLDER / VELOCITY_WEIGHTS)
-    found = infer_velocity(network, seen)
+    found = infer_velocity(network, seen, precision="float32")
     medians = np.array([np.median(found[:, track], axis=1) for track in tracks])
     errors = np.linalg.norm(medians - velocity, axis=1) / np.linalg.norm(velocity, axis=1)
     assert np.median(errors) < 0.25, errors  # a lone pixel errs by a fifth (docs/results.md)

@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_a_number_stops_the_training_in_its_epoch(step: int) 
 
 def test_3d_convolutions_are_not_trained_in_bfloat16_on_a_processor() -> None:
     settings = TrainingSettings(n_epochs=1, precision="bfloat16")
-    with pytest.raises(InputError, match=r"bfloat16 for DeepSTULM on a processor; expected float32"):
+    with pytest.raises(InputError, match=r"bfloat16 for DeepSTULM on a processor; expected auto or float32"):
         train(build_network("paper", seed=0), *_sets(), settings=settings)
 
 
@@ -239,12 +239,35 @@ def test_a_network_that_answers_alike_again_and_again_is_refused_before_the_end(
 ) -> None:
     monkeypatch.setattr(training, "ENOUGH_STEPS", 8)
     monkeypatch.setattr(training, "PATIENCE", 3)
-    settings = TrainingSettings(n_epochs=50, batch_size=4, precision="float32")
+    settings = TrainingSettings(n_epochs=50, batch_size=4, precision="float32", learning_rate=1e-9)
     seen: list[int] = []
     with pytest.raises(InputError, match="after 4 epochs every validation pixel is background"):
         # two steps an epoch: three epochs are six, too few for a judgement
         train(_dead_network(), *_sets(), settings=settings, on_epoch=lambda rows: seen.append(len(rows)))
     assert seen == [1, 2, 3, 4]
+
+
+def test_a_network_that_answers_alike_but_learns_is_not_refused_before_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "ENOUGH_STEPS", 2)
+    monkeypatch.setattr(training, "PATIENCE", 2)
+    monkeypatch.setattr(training, "LITTLE", 2.0)  # any loss has fallen
+    settings = TrainingSettings(n_epochs=5, batch_size=4, precision="float32", learning_rate=1e-9)
+    with pytest.raises(InputError, match="after 5 epochs every validation pixel is background"):
+        train(_dead_network(), *_sets(), settings=settings)
+
+
+def test_epochs_of_one_answer_are_counted_on_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ENOUGH_STEPS", 2)
+    monkeypatch.setattr(training, "PATIENCE", 4)
+    settings = TrainingSettings(n_epochs=50, batch_size=4, precision="float32", learning_rate=1e-9)
+    again = {"settings": settings, "checkpoint_path": tmp_path / "state.pt", "fingerprint": "a"}
+    for _ in range(2):  # the second goes on after the third epoch, the last that was kept
+        with pytest.raises(InputError, match="after 4 epochs every validation pixel is background"):
+            train(_dead_network(), *_sets(), **again)
 
 
 @pytest.mark.parametrize("n_epochs", [5, 1])
@@ -327,7 +350,7 @@ def test_blocks_are_validated_by_their_joined_tracks() -> None:
 
 
 def test_bfloat16_trains_too() -> None:
-    settings = TrainingSettings(n_epochs=1, batch_size=4, gradient_norm=1.0)
+    settings = TrainingSettings(n_epochs=1, batch_size=4, gradient_norm=1.0, precision="bfloat16")
     history = train(_network(), *_sets(), settings=settings).history
     assert np.isfinite(history[0]["validation_loss"])
 

@@ -393,7 +393,7 @@ class Network(_Section):
         description="what it looks at: images behind the clutter filter, or their correlation maps, as in the paper"
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
-        description="of the convolutions; auto: bfloat16 on GPUs and processors that multiply it, else float32"
+        description="of the convolutions; auto: bfloat16 on GPUs and x86 processors that multiply it, else float32"
     )
 
 

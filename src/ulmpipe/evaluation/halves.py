@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
+from ulmpipe.evaluation.regions import Image
 
-Image = NDArray[np.generic]
 Halves = tuple[Image, Image]
 Tracks = NDArray[np.void]
 

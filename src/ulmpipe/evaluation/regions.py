@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
 
+Image = NDArray[np.generic]
 Region = tuple[slice, slice]
 WHOLE: Region = (slice(None), slice(None))
 

@@ -2,9 +2,8 @@
 
 What lies in both halves is taken for signal, what lies in one for noise, and the resolution is the size below
 which there is more noise than a threshold allows. Hingot et al. 2021 ("Measuring image resolution in ultrasound
-localization microscopy") brought it to ULM. The halves are halves of the *tracks* or of the *blocks*, never of
-the localizations: those of one bubble would lie in both and count as signal. Even so, what both halves get
-wrong alike (a bias of the localization, the raster) counts as signal.
+localization microscopy") brought it to ULM. Halves: `ulmpipe.evaluation.halves`. What both get wrong alike (a bias of
+the localization, the raster) counts as signal.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.halves import Halves, Image
-from ulmpipe.evaluation.regions import WHOLE, Region, Tiles
+from ulmpipe.evaluation.halves import Halves
+from ulmpipe.evaluation.regions import WHOLE, Image, Region, Tiles
 
 ONE_SEVENTH = 1 / 7
 THRESHOLDS = ("half_bit", "one_seventh")

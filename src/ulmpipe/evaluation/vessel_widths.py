@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.profiles import Image, check_image, profiles_along
+from ulmpipe.evaluation.profiles import check_image, profiles_along
+from ulmpipe.evaluation.regions import Image, Region
 
 Mask = NDArray[np.bool_]
 
@@ -183,7 +184,7 @@ def vessel_widths(
     )
 
 
-def widths_within(widths: VesselWidths, region: tuple[slice, slice]) -> VesselWidths:
+def widths_within(widths: VesselWidths, region: Region) -> VesselWidths:
     """Those of a part of the image: rows and columns of pixels. What was left out is not known by place."""
     inside = np.logical_and.reduce(
         [

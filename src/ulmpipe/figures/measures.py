@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmpipe.errors import InputError
-from ulmpipe.evaluation.halves import Image
 from ulmpipe.evaluation.profiles import Peaks
+from ulmpipe.evaluation.regions import Image
 from ulmpipe.evaluation.resolution import (
     ONE_SEVENTH,
     THRESHOLDS,

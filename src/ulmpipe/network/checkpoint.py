@@ -17,7 +17,14 @@ from ulmpipe.errors import InputError, is_disk_full
 
 _log = logging.getLogger(__name__)
 
-KEPT = ("epoch", "history", "best_loss", "best_weights", "examples")  # beside the states of the parts
+KEPT = (
+    "epoch",
+    "history",
+    "best_loss",
+    "best_weights",
+    "examples",
+    "alike",
+)  # beside the states of the parts
 Row = dict[str, float]
 
 
@@ -36,6 +43,7 @@ class TrainingState:
         self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] = copy.deepcopy(network.state_dict())
         self.examples: dict[int, Tensor] = {}
+        self.alike = 0  # epochs in a row with the same answer for every pixel
 
     def end_epoch(self, row: Row) -> None:
         """Count the epoch; keep the weights if they are the best so far."""

@@ -27,6 +27,7 @@ from ulmpipe.network.devices import (
     gather,
     has_3d_convolutions,
     lay_out_channels_last,
+    precision_of,
     sum_over_processes,
 )
 from ulmpipe.network.losses import LOSSES, loss_of_windows
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "learning_rate", "training_loss", "validation_loss", "validation_dice", "seconds")
 ENOUGH_STEPS = 100  # for a judgement
-PATIENCE = 10  # epochs in a row with the same answer for every pixel
+PATIENCE = 20  # epochs in a row with the same answer for every pixel, while the loss does not fall
 LITTLE = 0.98  # of the first epoch's loss: it has not fallen
 LOADERS = 4  # threads that make the next batches while a GPU is at work
 
@@ -106,8 +107,8 @@ def train(
     ------
     InputError
         If windows are to be learnt and network or training set have none, the loss is no longer a number, the network
-        ends with the same answer for every pixel or has given it ten epochs in a row, or it cannot be trained in this
-        precision on this device.
+        ends with the same answer for every pixel or has given it for `PATIENCE` epochs without learning, or it cannot
+        be trained in this precision on this device.
 
     Notes
     -----
@@ -120,6 +121,12 @@ def train(
     """
     fabric = devices_of(network, settings.precision)
     _check_precision(network, settings.precision, fabric)
+    _log.info(
+        "%s: in %s on %s",
+        description,
+        precision_of(network, settings.precision, fabric.device.type),
+        fabric.device,
+    )
     if settings.window_weight and not (getattr(network, "tells_windows", False) and train_set.windows):
         raise InputError(
             f"training.window_weight: {settings.window_weight}; expected 0, since {type(network).__name__} or the "
@@ -145,7 +152,6 @@ def train(
     if settings.compile and fabric.device.type == "cuda":
         wanted = torch.compile(network)
     model, stepper = fabric.setup(wanted, optimizer)
-    alike = 0  # epochs in a row
     while state.epoch < settings.n_epochs:
         start, learning_rate = time.perf_counter(), float(scheduler.get_last_lr()[0])
         model.train()
@@ -168,9 +174,10 @@ def train(
         _log.info("%s: epoch %d: %s", description, state.epoch, _in_words(state.history[-1]))
         if on_epoch is not None:
             on_epoch(state.history)
-        alike = alike + 1 if found.share in (0.0, 1.0) else 0
+        state.alike = state.alike + 1 if found.share in (0.0, 1.0) else 0
+        stuck = state.alike >= PATIENCE and not _has_fallen(state.history[-PATIENCE:])
         at_end = state.epoch == settings.n_epochs
-        enough = (at_end or alike >= PATIENCE) and state.epoch * steps_per_epoch >= ENOUGH_STEPS
+        enough = (at_end or stuck) and state.epoch * steps_per_epoch >= ENOUGH_STEPS
         _say_how_it_went(state.history, found, enough=enough, description=description)
         if checkpoint_path is not None and fabric.is_global_zero:
             state.save(checkpoint_path, fingerprint)
@@ -313,21 +320,25 @@ def _say_how_it_went(history: list[Row], found: Validation, *, enough: bool, des
             description,
             answer,
         )
-    first, last = history[0]["training_loss"], history[-1]["training_loss"]
-    if enough and len(history) > 1 and last > LITTLE * first:
+    if enough and len(history) > 1 and not _has_fallen(history):
         _log.warning(
             "%s: the training loss was %.3f in the first epoch and is %.3f in the last; expected it to fall: "
             "another learning_rate, or more epochs",
             description,
-            first,
-            last,
+            history[0]["training_loss"],
+            history[-1]["training_loss"],
         )
+
+
+def _has_fallen(history: list[Row]) -> bool:
+    """Whether the training loss is clearly less in the last of some epochs than in the first."""
+    return history[-1]["training_loss"] <= LITTLE * history[0]["training_loss"]
 
 
 def _check_precision(network: nn.Module, precision: str, fabric: Fabric) -> None:
     if precision == "bfloat16" and fabric.device.type == "cpu" and has_3d_convolutions(network):
         raise InputError(
-            f"network.precision: bfloat16 for {type(network).__name__} on a processor; expected float32: "
+            f"network.precision: bfloat16 for {type(network).__name__} on a processor; expected auto or float32: "
             "oneDNN's bfloat16 gradient of 3-D convolutions writes outside its memory (torch 2.13)"
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ulmpipe.errors import InputError
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.figures.examples import examples_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
@@ -30,6 +31,8 @@ from ulmpipe.targets import dilate_tracks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_log = logging.getLogger(__name__)
 
 
 def run(
@@ -61,11 +64,12 @@ def run(
     level = logging.INFO if is_first_process() else logging.ERROR  # all would say the same
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     network = build_network(parameters["network"]["name"], seed=parameters["seed"])
+    # what it is trained in is part of what it is
+    precision = precision_of(network, parameters["network"]["precision"], accelerator())
+    parameters = {**parameters, "network": {**parameters["network"], "precision": precision}}
     if weights is not None:
         load_trained(network, weights, parameters)
-    settings = TrainingSettings(
-        precision=parameters["network"]["precision"], **_settings(parameters["training"])
-    )
+    settings = TrainingSettings(precision=precision, **_settings(parameters["training"]))
     memory = Memory(memory_mb // processes)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights
@@ -87,9 +91,15 @@ def run(
             loss_figure({name: rows}).savefig(temporary)
 
     def show(rows: list[Row]) -> None:
-        """What a person looks at meanwhile, and all that is left of a training that fails."""
-        write_curves(rows, table=so_far.with_suffix(".csv"), picture=so_far)
+        """What a person looks at meanwhile, and all that is left of a training that fails; not worth failing for."""
+        try:
+            write_curves(rows, table=so_far.with_suffix(".csv"), picture=so_far)
+        except (OSError, InputError) as error:
+            _log.warning("curves so far: %s", error)
 
+    if is_first_process() and not checkpoint.exists():  # those of another training
+        for path in (so_far, so_far.with_suffix(".csv")):
+            path.unlink(missing_ok=True)
     # the next run must see a training that outlived its own
     with alone(checkpoint) if is_first_process() else nullcontext():
         trained = train(
@@ -107,9 +117,7 @@ def run(
     write_curves(trained.history, table=history, picture=curves)
     with complete_or_absent(examples) as temporary:
         _examples_of(held_out, trained, title=f"A validation block, {name}").savefig(temporary)
-    precision = precision_of(network, settings.precision, accelerator())
-    on_what = {"threads": threads, "precision": precision}
-    write_json(description, {"history": trained.history, **on_what, "provenance": made})
+    write_json(description, {"history": trained.history, "threads": threads, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
 

@@ -46,6 +46,9 @@ def run(
     network = build_velocity_network(
         parameters["network"]["name"], seed=parameters["seed"], frozen=section["frozen_trunk"]
     )
+    # what it is trained in is part of what it is
+    precision = precision_of(network, parameters["network"]["precision"], accelerator())
+    parameters = {**parameters, "network": {**parameters["network"], "precision": precision}}
     load_trained(network.trunk, weights, parameters)
     memory = Memory(memory_mb)
     made = provenance(
@@ -53,7 +56,7 @@ def run(
     )
     fingerprint = identity_of(made)
     settings = TrainingSettings(
-        precision=parameters["network"]["precision"],
+        precision=precision,
         **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
     )
     checkpoint = checkpoints / f"velocity_{fingerprint}.pt"
@@ -80,9 +83,7 @@ def run(
             label="reversed",
             meaning="directions more than a right angle off",
         ).savefig(temporary)
-    precision = precision_of(network, settings.precision, accelerator())
-    on_what = {"threads": threads, "precision": precision}
-    write_json(description, {"history": rows, **on_what, "provenance": made})
+    write_json(description, {"history": rows, "threads": threads, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
 
