@@ -20,8 +20,8 @@ from ulmpipe.stages._weights import load_trained
 if TYPE_CHECKING:
     from torch import nn
 
-# bytes that networks take at most for each pixel and frame of a tile (float32), those with 3-D convolutions apart, and MB of a
-# process that has only begun
+# bytes that networks take at most for each pixel and frame of a tile in float32, those with 3-D convolutions apart, and
+# MB of a process that has only begun
 OF_A_TILE, OF_A_TILE_3D, WITHOUT_BLOCKS = 64, 380, 500
 
 
