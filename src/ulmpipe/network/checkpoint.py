@@ -17,14 +17,8 @@ from ulmpipe.errors import InputError, is_disk_full
 
 _log = logging.getLogger(__name__)
 
-KEPT = (
-    "epoch",
-    "history",
-    "best_loss",
-    "best_weights",
-    "examples",
-    "alike",
-)  # beside the states of the parts
+# beside the states of the parts
+KEPT = ("epoch", "history", "best_loss", "best_weights", "examples", "alike")
 Row = dict[str, float]
 
 

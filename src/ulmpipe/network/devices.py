@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +97,16 @@ def multiplies_bfloat16() -> bool:
 
     Those with AMX have these too. On ARM nobody has measured which precision is the faster one.
     """
+    return "avx512_bf16" in _words(PROCESSORS)
+
+
+@lru_cache
+def _words(path: Path) -> frozenset[str]:
+    """Words of a file, read once, since every field that is inferred asks; none of a file that is not there."""
     try:
-        return "avx512_bf16" in PROCESSORS.read_text().split()
+        return frozenset(path.read_text().split())
     except OSError:
-        return False
+        return frozenset()
 
 
 def is_first_process() -> bool:

@@ -121,12 +121,8 @@ def train(
     """
     fabric = devices_of(network, settings.precision)
     _check_precision(network, settings.precision, fabric)
-    _log.info(
-        "%s: in %s on %s",
-        description,
-        precision_of(network, settings.precision, fabric.device.type),
-        fabric.device,
-    )
+    precision = precision_of(network, settings.precision, fabric.device.type)
+    _log.info("%s: in %s on %s", description, precision, fabric.device)
     if settings.window_weight and not (getattr(network, "tells_windows", False) and train_set.windows):
         raise InputError(
             f"training.window_weight: {settings.window_weight}; expected 0, since {type(network).__name__} or the "

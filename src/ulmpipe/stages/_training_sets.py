@@ -6,12 +6,17 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from ulmpipe.io.stores import complete_or_absent, read_block
 from ulmpipe.network.checkpoint import Row
+from ulmpipe.network.devices import accelerator, precision_of
+from ulmpipe.stages._parameters import Parameters
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # MB that a training takes itself; what is left of a job's memory keeps blocks between epochs
 WITHOUT_BLOCKS = 2000
@@ -57,6 +62,13 @@ class Memory:
             granted = n_bytes <= self.left
             self.left -= n_bytes * granted
         return granted
+
+
+def in_its_precision(parameters: Parameters, network: nn.Module) -> Parameters:
+    """Parameters with the precision that "auto" comes to here: what a network is trained in is part of what it is."""
+    section = parameters["network"]
+    precision = precision_of(network, section["precision"], accelerator())
+    return {**parameters, "network": {**section, "precision": precision}}
 
 
 def write_history(path: Path, rows: list[Row], columns: tuple[str, ...]) -> None:

@@ -20,12 +20,12 @@ from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
 from ulmpipe.network.checkpoint import Row
 from ulmpipe.network.dataset import Augmentation, TrackDataset
-from ulmpipe.network.devices import accelerator, is_first_process, precision_of
+from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._training_sets import Blocks, Memory, write_history
+from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision, write_history
 from ulmpipe.stages._weights import load_trained
 from ulmpipe.targets import dilate_tracks
 
@@ -64,12 +64,12 @@ def run(
     level = logging.INFO if is_first_process() else logging.ERROR  # all would say the same
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     network = build_network(parameters["network"]["name"], seed=parameters["seed"])
-    # what it is trained in is part of what it is
-    precision = precision_of(network, parameters["network"]["precision"], accelerator())
-    parameters = {**parameters, "network": {**parameters["network"], "precision": precision}}
+    parameters = in_its_precision(parameters, network)
     if weights is not None:
         load_trained(network, weights, parameters)
-    settings = TrainingSettings(precision=precision, **_settings(parameters["training"]))
+    settings = TrainingSettings(
+        precision=parameters["network"]["precision"], **_settings(parameters["training"])
+    )
     memory = Memory(memory_mb // processes)
     made = provenance("train", parameters, *blocks, *validation, *([weights] if weights else []))
     # what a checkpoint must agree with: settings, source, training blocks and first weights

@@ -10,12 +10,11 @@ from ulmpipe.figures.curves import loss_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.dataset import Augmentation, VelocityDataset
-from ulmpipe.network.devices import accelerator, precision_of
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._training_sets import Blocks, Memory, write_history
+from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision, write_history
 from ulmpipe.stages._velocities import in_metres
 from ulmpipe.stages._weights import load_trained
 
@@ -46,19 +45,13 @@ def run(
     network = build_velocity_network(
         parameters["network"]["name"], seed=parameters["seed"], frozen=section["frozen_trunk"]
     )
-    # what it is trained in is part of what it is
-    precision = precision_of(network, parameters["network"]["precision"], accelerator())
-    parameters = {**parameters, "network": {**parameters["network"], "precision": precision}}
+    parameters = in_its_precision(parameters, network)
     load_trained(network.trunk, weights, parameters)
     memory = Memory(memory_mb)
     made = provenance(
         "train_velocity", parameters, *blocks, *velocities, *validation, *validation_velocities, weights
     )
     fingerprint = identity_of(made)
-    settings = TrainingSettings(
-        precision=precision,
-        **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
-    )
     checkpoint = checkpoints / f"velocity_{fingerprint}.pt"
     with alone(checkpoint):  # the next run must see a training that outlived its own
         rows = train_velocity(
@@ -71,7 +64,10 @@ def run(
                 augmentation=Augmentation(**parameters["augmentation"]),
             ),
             _data_set(parameters, validation, validation_velocities, memory, augmentation=None),
-            settings=settings,
+            settings=TrainingSettings(
+                precision=parameters["network"]["precision"],
+                **{name: section[name] for name in ("n_epochs", "batch_size", "learning_rate")},
+            ),
             checkpoint_path=checkpoint,
             fingerprint=fingerprint,
         )
