@@ -83,7 +83,8 @@ rule train_velocity:
         " --validation-velocities {input.validation_velocities} --weights {input.weights}"
         f" --checkpoints {results}/checkpoints"
         " --model {output.model} --description {output.description}"
-        " --history {output.history} --curves {output.curves} 2>&1 | tee -i {log}"
+        " --history {output.history} --curves {output.curves}"
+        f" --so-far {results}/logs/train_velocity.png 2>&1 | tee -i {{log}}"
 
 
 rule infer_velocity:

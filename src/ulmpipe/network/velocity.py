@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ def train_velocity(
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
     description: str = "velocity",
+    on_epoch: Callable[[list[Row]], None] | None = None,
 ) -> list[Row]:
     """Train in place, on one device, and leave the weights of the best validation loss in the network.
 
@@ -201,7 +203,7 @@ def train_velocity(
         Blocks; `train_set.epoch` is set at every epoch.
     settings : TrainingSettings
         The schedule; `loss` is not looked at.
-    checkpoint_path, fingerprint, description
+    checkpoint_path, fingerprint, description, on_epoch
         See `ulmpipe.network.train`: a killed training goes on from its last epoch.
 
     Returns
@@ -255,6 +257,8 @@ def train_velocity(
         row = (state.epoch + 1, learning_rate, *means, time.perf_counter() - start)
         state.end_epoch(dict(zip(COLUMNS, row, strict=True)))
         _log.info("%s: epoch %d: %s", description, state.epoch, _in_words(state.history[-1]))
+        if on_epoch is not None:
+            on_epoch(state.history)
         if checkpoint_path is not None:
             state.save(checkpoint_path, fingerprint)
     bar.close()

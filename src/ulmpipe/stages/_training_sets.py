@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ulmpipe.io.stores import complete_or_absent, read_block
-from ulmpipe.network.checkpoint import Row
+from ulmpipe.io.stores import read_block
 from ulmpipe.network.devices import accelerator, precision_of
 from ulmpipe.stages._parameters import Parameters
 
@@ -69,11 +66,3 @@ def in_its_precision(parameters: Parameters, network: nn.Module) -> Parameters:
     section = parameters["network"]
     precision = precision_of(network, section["precision"], accelerator())
     return {**parameters, "network": {**section, "precision": precision}}
-
-
-def write_history(path: Path, rows: list[Row], columns: tuple[str, ...]) -> None:
-    """Write one row per epoch as a table."""
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ulmpipe.errors import InputError
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.figures.examples import examples_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
 from ulmpipe.network.architectures import build_network
-from ulmpipe.network.checkpoint import Row
 from ulmpipe.network.dataset import Augmentation, TrackDataset
 from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
+from ulmpipe.stages._curves import Curves, forget
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision, write_history
+from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision
 from ulmpipe.stages._weights import load_trained
 from ulmpipe.targets import dilate_tracks
 
@@ -84,22 +83,9 @@ def run(
     )
     checkpoint = checkpoints / f"{parameters['phase']}_{fingerprint}.pt"
     name = parameters["phase"].replace("_", " ")
-
-    def write_curves(rows: list[Row], *, table: Path, picture: Path) -> None:
-        write_history(table, rows, COLUMNS)
-        with complete_or_absent(picture) as temporary:
-            loss_figure({name: rows}).savefig(temporary)
-
-    def show(rows: list[Row]) -> None:
-        """What a person looks at meanwhile, and all that is left of a training that fails; not worth failing for."""
-        try:
-            write_curves(rows, table=so_far.with_suffix(".csv"), picture=so_far)
-        except (OSError, InputError) as error:
-            _log.warning("curves so far: %s", error)
-
-    if is_first_process() and not checkpoint.exists():  # those of another training
-        for path in (so_far, so_far.with_suffix(".csv")):
-            path.unlink(missing_ok=True)
+    drawn = Curves(COLUMNS, lambda rows: loss_figure({name: rows}))
+    if is_first_process() and not checkpoint.exists():
+        forget(so_far)
     # the next run must see a training that outlived its own
     with alone(checkpoint) if is_first_process() else nullcontext():
         trained = train(
@@ -109,12 +95,12 @@ def run(
             settings=settings,
             checkpoint_path=checkpoint,
             fingerprint=fingerprint,
-            on_epoch=show if is_first_process() else None,
+            on_epoch=partial(drawn.show, so_far=so_far) if is_first_process() else None,
             description=parameters["phase"],
         )
     if not is_first_process():
         return
-    write_curves(trained.history, table=history, picture=curves)
+    drawn.write(trained.history, table=history, picture=curves)
     with complete_or_absent(examples) as temporary:
         _examples_of(held_out, trained, title=f"A validation block, {name}").savefig(temporary)
     write_json(description, {"history": trained.history, "threads": threads, "provenance": made})

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ulmpipe.figures.curves import loss_figure
 from ulmpipe.io.stores import alone, complete_or_absent, identity_of, open_store, provenance, write_json
 from ulmpipe.memory import keep_freed_memory
+from ulmpipe.network.checkpoint import Row
 from ulmpipe.network.dataset import Augmentation, VelocityDataset
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
+from ulmpipe.stages._curves import Curves, forget
 from ulmpipe.stages._parameters import Parameters
-from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision, write_history
+from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision
 from ulmpipe.stages._velocities import in_metres
 from ulmpipe.stages._weights import load_trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def run(
@@ -32,10 +39,14 @@ def run(
     description: Path,
     history: Path,
     curves: Path,
+    so_far: Path,
     threads: int,
     memory_mb: int = 4000,
 ) -> None:
-    """Train from the `weights` of the tracking network. A killed training goes on from its last epoch."""
+    """Train from the `weights` of the tracking network. A killed training goes on from its last epoch.
+
+    After every epoch its curves are drawn at `so_far`, their numbers beside it.
+    """
     import torch
 
     keep_freed_memory()
@@ -53,6 +64,9 @@ def run(
     )
     fingerprint = identity_of(made)
     checkpoint = checkpoints / f"velocity_{fingerprint}.pt"
+    drawn = Curves(COLUMNS, _figure)
+    if not checkpoint.exists():
+        forget(so_far)
     with alone(checkpoint):  # the next run must see a training that outlived its own
         rows = train_velocity(
             network,
@@ -70,18 +84,21 @@ def run(
             ),
             checkpoint_path=checkpoint,
             fingerprint=fingerprint,
+            on_epoch=partial(drawn.show, so_far=so_far),
         )
-    write_history(history, rows, COLUMNS)
-    with complete_or_absent(curves) as temporary:
-        loss_figure(
-            {"velocity": rows},
-            score="validation_reversed",
-            label="reversed",
-            meaning="directions more than a right angle off",
-        ).savefig(temporary)
+    drawn.write(rows, table=history, picture=curves)
     write_json(description, {"history": rows, "threads": threads, "provenance": made})
     with complete_or_absent(model) as temporary:
         save_weights(network, temporary, metadata=made)
+
+
+def _figure(rows: list[Row]) -> Figure:
+    return loss_figure(
+        {"velocity": rows},
+        score="validation_reversed",
+        label="reversed",
+        meaning="directions more than a right angle off",
+    )
 
 
 def _data_set(
