@@ -140,3 +140,37 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(folder):
         InputError, match=r"packed' has no weights.safetensors; expected train, pretrained or"
     ):
         read_model(folder)
+
+
+class TestStart:
+    """`training.start`: phase 2 begins with a model from elsewhere."""
+
+    def test_phase_1_is_left_out_and_phase_2_is_given_the_weights(self, folder, tmp_path):
+        run = tmp_path / "run"
+        run.mkdir()
+        prepare(run)
+        changes = SMALL | {
+            "training": SMALL["training"] | {"start": str(folder)},
+            "network": {"name": "complex"},
+        }
+        jobs = commands(run, changes, ("results/angio_20MB.png",))
+        assert "train:phase_2" in jobs
+        assert "train:phase_1" not in jobs
+        words = shlex.split(jobs["train:phase_2"].replace("$(", " ").replace(")", " "))
+        assert str(folder / "weights.safetensors") in words
+        assert "operating_points" in jobs  # its thresholds are of the new weights
+        assert str(folder / "operating_points.json") not in " ".join(jobs.values())
+
+    @pytest.mark.parametrize(
+        "network", [{"name": "light"}, {"name": "complex", "input": "correlation"}], ids=["name", "input"]
+    )
+    def test_a_model_of_another_network_is_refused_in_one_line(self, folder, tmp_path, network, capsys):
+        run = tmp_path / "run"
+        run.mkdir()
+        prepare(run)
+        changes = SMALL | {"training": SMALL["training"] | {"start": str(folder)}, "network": network}
+        with pytest.raises(
+            SystemExit,
+            match=r"network\.(name: light; expected complex|input: correlation; expected filtered)",
+        ):
+            would_run(run, changes, targets=("results/angio_20MB.png",))

@@ -36,17 +36,22 @@ bubble_sets = {volume: None for volume in settings.volumes.train} | {
 }
 
 
+def model_of(key, folder, *, own):
+    """Folder and description of the model that a key of the configuration names."""
+    if folder == "pretrained":
+        folder = Path(os.path.relpath(workflow.basedir), "models/cortex")
+    try:
+        return Path(folder), read_model(Path(folder), key=key, own=own)
+    except InputError as error:
+        sys.exit(f"error in the configuration:\n{error}")
+
+
 # weights and thresholds of this run's training, or of a model from elsewhere
 weights = f"{results}/model/phase_2.safetensors"
 velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
 if settings.model != "train":
-    shipped = Path(os.path.relpath(workflow.basedir), "models/cortex")
-    folder = shipped if settings.model == "pretrained" else Path(settings.model)
-    try:
-        model = read_model(folder)
-    except InputError as error:
-        sys.exit(f"error in the configuration:\n{error}")
+    folder, model = model_of("model", settings.model, own="train")
     for key, value in (("name", model["network"]), ("input", model["input"])):
         sections["network"][key] = config["network"][key] = value  # rules and report
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
@@ -58,6 +63,16 @@ if settings.model != "train":
         own = {section: settings.section_of(name, section).model_dump(mode="json") for section in OWN_SECTIONS}
         for line in set(unlike(sections | own, model["made_for"])) - set(unlike(sections, model["made_for"])):
             print(f"note: acquisitions.{name}.{line}", file=sys.stderr)
+
+# what phase 2 begins with
+start = f"{results}/model/phase_1.safetensors"
+if settings.model == "train" and settings.training.start != "phase_1":
+    folder, model = model_of("training.start", settings.training.start, own="phase_1")
+    for key in ("name", "input"):
+        own, other = sections["network"][key], model["network" if key == "name" else key]
+        if own != other:
+            sys.exit(f"error in the configuration:\nnetwork.{key}: {own}; expected {other}, as training.start has")
+    start = str(folder / WEIGHTS)
 
 
 def one_of(names):

@@ -9,7 +9,7 @@ rule train:
         validation=validation_blocks_of_all,
         weights=branch(
             lambda wildcards: wildcards.phase == "phase_2",
-            then=f"{results}/model/phase_1.safetensors",
+            then=start,
             otherwise=[],
         ),
     output:

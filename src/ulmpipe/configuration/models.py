@@ -16,8 +16,10 @@ INPUTS = ("filtered", "correlation")  # what a network may look at: `network.inp
 MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutter_filter", "tracking")
 
 
-def read_model(folder: Path) -> dict[str, Any]:
+def read_model(folder: Path, *, key: str = "model", own: str = "train") -> dict[str, Any]:
     """Description of a model: ``network`` (its name), ``input`` and ``made_for`` (sections of the configuration).
+
+    For messages, `key` is the configuration's that names the folder, and `own` what it is if no model is taken.
 
     Raises
     ------
@@ -27,7 +29,7 @@ def read_model(folder: Path) -> dict[str, Any]:
     for name in (WEIGHTS, OPERATING_POINTS, DESCRIPTION):
         if not (folder / name).is_file():
             raise InputError(
-                f"model: '{folder}' has no {name}; expected train, pretrained or the folder of a trained model"
+                f"{key}: '{folder}' has no {name}; expected {own}, pretrained or the folder of a trained model"
             )
     description = read_json(folder / DESCRIPTION)
     for field in ("network", "made_for"):

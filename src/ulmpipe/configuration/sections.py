@@ -440,8 +440,12 @@ class Training(_Section):
         description="that train together on one machine, each with a GPU of its own, on its share of every batch"
     )
     augmentation: AugmentationSection
+    start: str = Field(
+        description="of phase 2: phase_1, which is trained before it; pretrained: the network in models/; or a folder like "
+        "that one, and phase 1 is left out"
+    )
     phase_1: Phase = Field(description="on dilated targets")
-    phase_2: Phase = Field(description="from the weights of phase 1, on thin targets")
+    phase_2: Phase = Field(description="from the weights of `start`, on thin targets")
 
     @model_validator(mode="after")
     def _batches_are_shared(self) -> Self:
