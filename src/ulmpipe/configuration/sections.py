@@ -441,7 +441,7 @@ class Training(_Section):
     )
     augmentation: AugmentationSection
     start: str = Field(
-        description="of phase 2: phase_1, which is trained before it; pretrained: the network in models/; or a folder like "
+        description="of phase 2: phase_1, trained before it; pretrained: the network in models/; or a folder like "
         "that one, and phase 1 is left out"
     )
     phase_1: Phase = Field(description="on dilated targets")
