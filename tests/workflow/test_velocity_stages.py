@@ -178,10 +178,8 @@ def test_the_training_leaves_weights_a_history_and_its_curves(finished: Path) ->
     with (finished / "model/velocity.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    for name in (
-        "velocity.csv",
-        "velocity.png",
-    ):  # drawn after every epoch, so the last time after the last one
+    # drawn after every epoch, so the last time after the last one
+    for name in ("velocity.csv", "velocity.png"):
         assert (finished / f"logs/train_{name}").read_bytes() == (finished / "model" / name).read_bytes()
     assert (finished / "model/velocity.png").stat().st_size > 5_000
     description = json.loads((finished / "model/velocity.json").read_text())
