@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ulmpipe.network import (
 )
 from ulmpipe.network.complex_valued import complex_light
 from ulmpipe.network.light import RealFront, wide
+from ulmpipe.network.velocity import build_velocity_network, infer_velocity
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +122,26 @@ def test_missing_frames_are_mirrored_not_zero() -> None:
     field[0, 16:] = np.arange(8)[:, None, None]  # 24 frames become 32: the last 8 once more
     logit = np.log(1 / (1 / infer_field(_Magnify(), field / 100, precision="float32") - 1))
     np.testing.assert_allclose(logit, 20 * 2 * 28 / 100 / 32, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("n_frames", "n_times"), [(16, 4), (13, 4), (12, 5), (17, 1), (40, 1), (80, 1)])
+def test_what_fits_into_a_training_block_four_times_is_seen_forth_and_back(
+    n_frames: int, n_times: int
+) -> None:
+    """And never cut; velocities, which would change their sign, are read of the same way again and again."""
+    field = _field(n_frames, 16, 16)
+    turning = np.concatenate([field, field[:, ::-1], field, field[:, ::-1], field][:n_times], axis=1)
+    repeated = np.concatenate(n_times * [field], axis=1)
+    shown = {"whole": infer_field, "windows": partial(infer_sliding, window=16, stride=4, crop=8)}
+    for name, infer in shown.items():
+        network = _trained_like(Light())
+        found = infer(network, field, precision="float32", trained_frames=64)
+        np.testing.assert_array_equal(found, infer(network, turning, precision="float32"), err_msg=name)
+        assert found.std() > 1e-3
+    network = build_velocity_network("light", seed=1)
+    velocity = infer_velocity(network, field, precision="float32", mirrored=True, trained_frames=64)
+    expected = infer_velocity(network, repeated, precision="float32", mirrored=True)
+    np.testing.assert_array_equal(velocity, expected)
 
 
 @pytest.mark.parametrize("stride", [2, 3, 8])

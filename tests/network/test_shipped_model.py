@@ -26,7 +26,10 @@ SIDE, N_FRAMES = 32, 512
 
 @pytest.fixture(scope="module")
 def block():
-    """Six bubbles on straight lines at 0.4 to 1.2 mm/s, each in a lane of its own: what a network sees, the truth."""
+    """Six bubbles on straight lines at 0.4 to 1.2 mm/s, each in a lane of its own.
+
+    What a network sees of them, their tracks during some frames, their velocities.
+    """
     sequence, beamforming = MADE_FOR["sequence"], MADE_FOR["beamforming"]
     pixel, depth, rate = beamforming["pixel"], MADE_FOR["probe"]["elevation_focus"], sequence["frame_rate"]
     axis = pixel * (np.arange(SIDE) - (SIDE - 1) / 2)
@@ -58,8 +61,13 @@ def block():
     k = 2 * np.pi * sequence["demodulation_frequency"] / MADE_FOR["medium"]["speed_of_sound"]
     seen = as_channels(unit_images(remove_carrier(images, grid.z, wavenumber=k), window=48))
     x, z = fine_axis(grid.x, 8), fine_axis(grid.z, 8)
-    tracks = [track_map(position[:, [i]], np.ones((N_FRAMES, 1), bool), x=x, z=z) for i in range(6)]
-    return seen, np.stack(tracks), (position[-1] - position[0])[:, [2, 0]] / (time[-1] - time[0])
+
+    def tracks(frames=slice(None)):
+        ways = position[frames]
+        visible = np.ones((len(ways), 1), bool)
+        return np.stack([track_map(ways[:, [i]], visible, x=x, z=z) for i in range(6)])
+
+    return seen, tracks, (position[-1] - position[0])[:, [2, 0]] / (time[-1] - time[0])
 
 
 def test_its_card_is_of_its_version():
@@ -76,7 +84,7 @@ def test_its_probabilities_are_those_of_the_tracks(block, precision):
     network = build_network("light", seed=0)
     load_weights(network, FOLDER / WEIGHTS)
     found = infer_field(network, seen, precision=precision)
-    scores = precision_recall_dice(found > 0.5, tracks.any(axis=0), tolerance=1)
+    scores = precision_recall_dice(found > 0.5, tracks().any(axis=0), tolerance=1)
     assert scores["dice"] > 0.8, scores
     # in tiles the same, but for how a processor rounds the sums of a smaller piece
     tiled = infer_field(network, seen, precision=precision, tile=16)
@@ -88,7 +96,22 @@ def test_its_velocities_are_those_of_the_bubbles(block):
     network = build_velocity_network("light", seed=0)
     load_weights(network, FOLDER / VELOCITY_WEIGHTS)
     found = infer_velocity(network, seen, precision="float32")
-    medians = np.array([np.median(found[:, track], axis=1) for track in tracks])
+    medians = np.array([np.median(found[:, track], axis=1) for track in tracks()])
     errors = np.linalg.norm(medians - velocity, axis=1) / np.linalg.norm(velocity, axis=1)
     assert np.median(errors) < 0.25, errors  # a lone pixel errs by a fifth (docs/results.md)
     assert errors.max() < 0.5, errors  # none runs backwards
+
+
+@pytest.mark.parametrize("n_frames", [32, 64, 128, 256])
+def test_it_finds_in_short_blocks_what_moved_in_them(block, n_frames):
+    """In a fourth of a training block and less it would see tracks all around the bubbles, if not shown it again."""
+    seen, tracks, _ = block
+    frames = slice(56, 56 + n_frames)  # before they meet
+    network = build_network("light", seed=0)
+    load_weights(network, FOLDER / WEIGHTS)
+    dice = {}
+    for trained in (0, MADE_FOR["sequence"]["frames_per_block"]):
+        found = infer_field(network, seen[:, frames], precision="float32", trained_frames=trained)
+        dice[trained] = precision_recall_dice(found > 0.5, tracks(frames).any(axis=0), tolerance=1)["dice"]
+    assert dice[512] > 0.7, dice
+    assert dice[512] > dice[0] + 0.2 or n_frames > 128, dice

@@ -13,7 +13,10 @@ from ulmpipe.configuration.models import read_model, unlike
 from ulmpipe.errors import InputError
 from ulmpipe.stages import pack_model
 
-MADE_FOR = {"sequence": {"frame_rate": 1000.0, "n_cycles": 3}, "beamforming": {"pixel": 25e-6}}
+MADE_FOR = {
+    "sequence": {"frame_rate": 1000.0, "n_cycles": 3, "frames_per_block": 512},
+    "beamforming": {"pixel": 25e-6},
+}
 
 
 def packed(tmp_path, *weights):
@@ -84,7 +87,10 @@ def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):
     model = read_model(folder)
     assert (model["network"], model["input"]) == ("complex", "filtered")
     assert list(unlike(MADE_FOR, model["made_for"])) == []
-    other = {"sequence": {"frame_rate": 500.0, "n_cycles": 3}, "beamforming": {"pixel": 25e-6}}
+    other = {
+        "sequence": {"frame_rate": 500.0, "n_cycles": 3, "frames_per_block": 512},
+        "beamforming": {"pixel": 25e-6},
+    }
     assert list(unlike(other, model["made_for"])) == [
         "sequence.frame_rate is 500.0, the model was trained with 1000.0"
     ]

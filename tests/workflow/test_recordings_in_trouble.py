@@ -32,7 +32,7 @@ from ulmpipe.stages import (
     register,
 )
 
-N_BLOCKS, N_FRAMES, N_ELEMENTS, N_SAMPLES = 20, 16, 16, 64
+N_BLOCKS, N_FRAMES, N_ELEMENTS, N_SAMPLES = 20, 32, 16, 64  # in 16 frames the network sees next to nothing
 SPEED_OF_SOUND, CARRIER, PITCH, DEPTH = 1540.0, 15.625e6, 0.1e-3, 8e-3
 START_TIME = 2 * 7.5e-3 / SPEED_OF_SOUND
 ANGLES = (-1.0, 0.0, 1.0)
@@ -101,7 +101,7 @@ def record_blocks() -> Iterator[np.ndarray]:
     strength = np.concatenate([rng.normal(0, 5, 40), np.ones(4)])
     frames = np.arange(N_FRAMES)[:, None]
     for block in range(N_BLOCKS):
-        bubbles, velocity = rng.uniform(-0.35e-3, 0.35e-3, (2, 4)), rng.uniform(-6e-6, 6e-6, (2, 4))
+        bubbles, velocity = rng.uniform(-0.35e-3, 0.35e-3, (2, 4)), rng.uniform(-3e-6, 3e-6, (2, 4))
         still = np.broadcast_to(tissue[:, None], (2, N_FRAMES, 40))
         x, z = np.concatenate([still, bubbles[:, None] + velocity[:, None] * frames], axis=2)
         clean = echoes(x + 1e-6 * block, DEPTH + z + 2e-6 * block, strength)
@@ -182,8 +182,8 @@ def arrays_of(store: Path) -> dict[str, np.ndarray]:
 def check_same_angiogram(found: Path, expected: Path, *, n_blocks: int) -> None:
     """Bit for bit, and something is in it."""
     arrays = arrays_of(expected)
-    assert arrays["expert"].any()
-    assert arrays["network"].any()
+    assert np.count_nonzero(arrays["expert"]) > 100
+    assert np.count_nonzero(arrays["network"]) > 1000
     for name, array in arrays_of(found).items():
         np.testing.assert_array_equal(array, arrays[name], strict=True, err_msg=name)
     assert open_store(found).attrs["n_blocks"] == open_store(expected).attrs["n_blocks"] == n_blocks
@@ -315,7 +315,7 @@ def garbage_in_compressed_hdf5(path: Path) -> None:
 DAMAGES: dict[Callable[[Path], None], str] = {
     truncate: "cannot be read",
     empty: "cannot be read",
-    shorten: "13 frames|blocks of 13 frames",
+    shorten: "29 frames|blocks of 29 frames",
     one_nan: "samples are not finite",
     zeros_in_hdf5: "1 frames with holes of zeros, the first is 5",
     garbage_in_hdf5: "samples are not finite|absurd",
@@ -394,7 +394,11 @@ def chain(parameters: dict[str, Any], folder: Path, point_spread: Path) -> Path:
     correlate.run(parameters, iq=at["iq"], point_spread=point_spread, correlation=correlation)
     register.run(parameters, images=correlation, shifts=shifts, table=folder / "shifts.csv")
     infer.run(
-        {**parameters, "network": network},
+        {
+            **parameters,
+            "network": network,
+            "trained_frames": described["made_for"]["sequence"]["frames_per_block"],
+        },
         correlation=correlation,
         model=model / "weights.safetensors",
         detections=at["network"],

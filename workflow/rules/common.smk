@@ -50,11 +50,13 @@ def model_of(key, folder, *, own):
 weights = f"{results}/model/phase_2.safetensors"
 velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
+trained_frames = settings.sequence.frames_per_block
 if settings.model != "train":
     folder, model = model_of("model", settings.model, own="train")
     for key, value in (("name", model["network"]), ("input", model["input"])):
         sections["network"][key] = config["network"][key] = value  # rules and report
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
+    trained_frames = model["made_for"]["sequence"]["frames_per_block"]
     if (folder / VELOCITY_WEIGHTS).is_file():
         velocity_weights = str(folder / VELOCITY_WEIGHTS)
     for line in unlike(sections, model["made_for"]):

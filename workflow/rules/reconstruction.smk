@@ -99,7 +99,13 @@ rule infer:
     output:
         detections=directory(f"{results}/detections/{{acquisition}}_network.zarr"),
     params:
-        parameters=given("infer", "network", "inference", targets={"upsampling": settings.targets.upsampling}),
+        parameters=given(
+            "infer",
+            "network",
+            "inference",
+            targets={"upsampling": settings.targets.upsampling},
+            trained_frames=trained_frames,
+        ),
     log:
         f"{results}/logs/infer/{{acquisition}}.log",
     benchmark:

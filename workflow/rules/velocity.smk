@@ -97,7 +97,11 @@ rule infer_velocity:
         velocities=directory(f"{results}/detections/{{acquisition}}_velocity.zarr"),
     params:
         parameters=given(
-            "infer_velocity", "network", "inference", targets={"upsampling": settings.targets.upsampling}
+            "infer_velocity",
+            "network",
+            "inference",
+            targets={"upsampling": settings.targets.upsampling},
+            trained_frames=trained_frames,
         ),
     log:
         f"{results}/logs/infer_velocity/{{acquisition}}.log",

@@ -17,6 +17,7 @@ from ulmpipe.network.devices import PRECISIONS, precision_of
 UPSAMPLING = 8
 _FRAMES = 16  # T must be a multiple of this, Z and X of _PIXELS
 _PIXELS = 4
+SHORT = 4  # a block of which so many fit into a training block
 _METADATA_KEY = "ulmpipe"
 
 
@@ -26,6 +27,7 @@ def infer_field(
     *,
     precision: str = "auto",
     tile: int | None = None,
+    trained_frames: int = 0,
 ) -> NDArray[np.float32]:
     """Probability that a bubble passed each fine pixel, the whole field at once.
 
@@ -42,6 +44,8 @@ def infer_field(
         Largest side, in pixels, of the pieces the field is cut into where memory is short; None is one piece.
         Every piece is computed with `network.halo` pixels around it, the reach of the network, so the result
         does not change.
+    trained_frames : int
+        Of the blocks the network was trained with; see `lengthened`.
 
     Returns
     -------
@@ -54,14 +58,49 @@ def infer_field(
         If the shape is not (2, T, Z, X), or the network does not know its reach and tiles are asked for.
 
     """
-    return output_over_field(network, correlation, precision=precision, tile=tile)[0].sigmoid().numpy()
+    output = output_over_field(
+        network, correlation, precision=precision, tile=tile, trained_frames=trained_frames
+    )
+    return output[0].sigmoid().numpy()
+
+
+def lengthened(
+    correlation: NDArray[np.floating], trained_frames: int, *, turning: bool
+) -> NDArray[np.floating]:
+    """(2, T, Z, X) as often after one another as it fits into a training block, if that is four times or more.
+
+    What has learnt from four windows of 128 frames sees tracks all around a bubble in a block of one (docs/results.md).
+
+    Parameters
+    ----------
+    correlation : ndarray
+        (2, T, Z, X).
+    trained_frames : int
+        Of the blocks the network was trained with.
+    turning : bool
+        Whether every second time is played backwards: a bubble then goes back the way it came instead of beginning
+        anew, on the same track, but not with the same velocity.
+
+    """
+    n_times = trained_frames // correlation.shape[1]
+    if n_times < SHORT:
+        return correlation
+    again = correlation[:, ::-1] if turning else correlation
+    return np.concatenate([again if time % 2 else correlation for time in range(n_times)], axis=1)
 
 
 def output_over_field(
-    network: nn.Module, correlation: NDArray[np.floating], *, precision: str, tile: int | None
+    network: nn.Module,
+    correlation: NDArray[np.floating],
+    *,
+    precision: str,
+    tile: int | None,
+    trained_frames: int = 0,
+    turning: bool = True,
 ) -> Tensor:
-    """What a network says of every fine pixel, (channel, 8Z, 8X) float32; see `infer_field`."""
+    """What a network says of every fine pixel, (channel, 8Z, 8X) float32; see `infer_field` and `lengthened`."""
     _check_shape(correlation)
+    correlation = lengthened(correlation, trained_frames, turning=turning)
     if tile is None or max(correlation.shape[2:]) <= tile:
         return _output_of_piece(network, correlation, precision)
     return _tiled_output(network, correlation, precision, max(_PIXELS, tile // _PIXELS * _PIXELS))
@@ -76,6 +115,7 @@ def infer_sliding(
     crop: int = 32,
     precision: str = "auto",
     batch_size: int = 4,
+    trained_frames: int = 0,
 ) -> NDArray[np.float32]:
     """Track probability by the paper's sliding window: each window's output cropped, and the maximum of all.
 
@@ -92,6 +132,8 @@ def infer_sliding(
         kept.
     batch_size : int
         Windows at once.
+    trained_frames : int
+        See `infer_field`.
 
     Returns
     -------
@@ -107,7 +149,7 @@ def infer_sliding(
     """
     _check_shape(correlation)
     height, width = correlation.shape[2:]
-    field = _prepare(correlation)
+    field = _prepare(lengthened(correlation, trained_frames, turning=True))
     if not 0 <= 2 * crop < UPSAMPLING * window or window % _PIXELS or stride < 1:
         raise InputError(
             f"sliding window: window {window}, stride {stride}, crop {crop}; "

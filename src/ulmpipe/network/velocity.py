@@ -157,12 +157,13 @@ def infer_velocity(
     precision: str = "auto",
     tile: int | None = None,
     mirrored: bool = False,
+    trained_frames: int = 0,
 ) -> NDArray[np.float32]:
     """Velocity on every fine pixel; it means something where there are tracks.
 
     Parameters
     ----------
-    network, correlation, precision, tile
+    network, correlation, precision, tile, trained_frames
         See `ulmpipe.network.infer_field`.
     mirrored : bool
         Whether the field's lateral mirror image is looked at too. Speeds and directions of the two answers are averaged
@@ -174,9 +175,15 @@ def infer_velocity(
         Components along z and x, m/s.
 
     """
-    output = output_over_field(network, correlation, precision=precision, tile=tile)
+
+    def answer(field: NDArray[np.floating]) -> Tensor:
+        return output_over_field(
+            network, field, precision=precision, tile=tile, trained_frames=trained_frames, turning=False
+        )
+
+    output = answer(correlation)
     if mirrored:
-        other = output_over_field(network, correlation[..., ::-1], precision=precision, tile=tile).flip(2)
+        other = answer(correlation[..., ::-1]).flip(2)
         output = (output + other * torch.tensor([1.0, -1.0, 1.0])[:, None, None]) / 2
     velocity: NDArray[np.float32] = velocity_of(output[None])[0].numpy()
     return velocity

@@ -26,10 +26,17 @@ OF_A_TILE, OF_A_TILE_3D, WITHOUT_BLOCKS = 64, 380, 500
 
 
 def network_maps(
-    parameters: Parameters, model: Path, maps: Any, *, threads: int, memory_mb: int | None = None
+    parameters: Parameters,
+    model: Path,
+    maps: Any,
+    *,
+    threads: int,
+    memory_mb: int | None = None,
+    trained_frames: int = 0,
 ) -> Iterator[NDArray[np.float32]]:
     """Track probabilities of every block of an array (block, 2, frame, z, x).
 
+    `trained_frames` are those of the blocks it was trained with (see `ulmpipe.network.infer_field`).
     On the CPU each block is computed by one thread, as many blocks at a time as there are threads and fit in memory:
     the result does not depend on the number of cores, bit for bit.
     """
@@ -47,9 +54,16 @@ def network_maps(
 
     def probability(channels: NDArray[np.float16]) -> NDArray[np.float32]:
         if inference["mode"] == "whole_field":
-            return infer_field(network, channels, precision=precision, tile=inference["tile"])
+            return infer_field(
+                network, channels, precision=precision, tile=inference["tile"], trained_frames=trained_frames
+            )
         return infer_sliding(
-            network, channels, stride=inference["stride"], crop=inference["crop"], precision=precision
+            network,
+            channels,
+            stride=inference["stride"],
+            crop=inference["crop"],
+            precision=precision,
+            trained_frames=trained_frames,
         )
 
     def infer(channels: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -58,12 +72,20 @@ def network_maps(
         mirrored = probability(channels[..., ::-1])[:, ::-1]
         return np.asarray((probability(channels) + mirrored) / 2, dtype=np.float32)
 
-    at_once = blocks_at_once(network, parameters, maps, threads=threads, memory_mb=memory_mb)
+    at_once = blocks_at_once(
+        network, parameters, maps, threads=threads, memory_mb=memory_mb, trained_frames=trained_frames
+    )
     return over_blocks(infer, maps, threads=at_once)
 
 
 def blocks_at_once(
-    network: nn.Module, parameters: Parameters, maps: Any, *, threads: int, memory_mb: int | None
+    network: nn.Module,
+    parameters: Parameters,
+    maps: Any,
+    *,
+    threads: int,
+    memory_mb: int | None,
+    trained_frames: int = 0,
 ) -> int:
     """How many threads may each hold a block, its answers and what the network makes of a tile."""
     from ulmpipe.network.devices import has_3d_convolutions
@@ -71,6 +93,7 @@ def blocks_at_once(
     if memory_mb is None:
         return threads
     _, channels, n_frames, n_z, n_x = maps.shape
+    n_frames = max(n_frames, trained_frames)
     tile = parameters["inference"]["tile"] or max(n_z, n_x)
     of_maps = channels * n_frames * n_z * n_x * maps.dtype.itemsize
     of_answers = 4 * parameters["targets"]["upsampling"] ** 2 * n_z * n_x * np.dtype(np.float32).itemsize

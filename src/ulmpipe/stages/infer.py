@@ -22,7 +22,10 @@ def run(
     """Infer the track probabilities of all blocks."""
     seen = parameters["network"]["input"]
     maps = open_store(correlation, seen)[seen]
-    inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
+    frames = parameters["trained_frames"]
+    inferred = network_maps(
+        parameters, model, maps, threads=threads, memory_mb=memory_mb, trained_frames=frames
+    )
     write_scores(
         detections,
         ({"score": one} for one in progress(inferred, "network inference", total=maps.shape[0])),

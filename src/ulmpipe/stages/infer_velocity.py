@@ -55,8 +55,16 @@ def _inferred(
 
     def infer(channels: NDArray[np.float16]) -> NDArray[np.float32]:
         return infer_velocity(
-            network, channels, precision=precision, tile=inference["tile"], mirrored=inference["mirrored"]
+            network,
+            channels,
+            precision=precision,
+            tile=inference["tile"],
+            mirrored=inference["mirrored"],
+            trained_frames=frames,
         )
 
-    at_once = blocks_at_once(network, parameters, maps, threads=threads, memory_mb=memory_mb)
+    frames = parameters["trained_frames"]
+    at_once = blocks_at_once(
+        network, parameters, maps, threads=threads, memory_mb=memory_mb, trained_frames=frames
+    )
     return over_blocks(infer, maps, threads=at_once)
