@@ -105,7 +105,10 @@ def shard_of_blocks(
     psf = open_store(files["point_spread"], "point_spread")["point_spread"][0]
     empty = np.zeros((MOST_BLOCKS, *tracks.shape[1:]), np.float16)
     best = {(method, *variant): empty for method, variants in VARIANTS.items() for variant in variants}
-    for block, network in enumerate(network_maps(settings, files["weights"], maps, threads=1)):
+    inferred = network_maps(
+        settings, files["weights"], maps, threads=1, trained_frames=settings["trained_frames"]
+    )
+    for block, network in enumerate(inferred):
         chi = as_correlation(seen, read_block(maps, block), psf, settings["correlation"])
         expert = expert_maps(chi, settings, spacing=maps.attrs["spacing"])
         scores = {"network": {"score": network}, "expert": expert}
@@ -293,6 +296,7 @@ def main() -> None:
     settings = load_configuration(default, arguments.configuration).model_dump(mode="json")
     model = read_model(arguments.model)
     settings["network"] |= {"name": model["network"], "input": model["input"]}
+    settings["trained_frames"] = model["made_for"]["sequence"]["frames_per_block"]
     correlation = settings["correlation"]
     maps = {
         "filtered": {"window": correlation["scale_window"]},

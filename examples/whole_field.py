@@ -34,9 +34,9 @@ THRESHOLDS = np.linspace(0.02, 0.98, 49)
 Inference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def sliding(network: nn.Module, stride: int) -> Inference:
+def sliding(network: nn.Module, stride: int, trained_frames: int) -> Inference:
     """The paper's way."""
-    return lambda field: infer_sliding(network, field, stride=stride)
+    return lambda field: infer_sliding(network, field, stride=stride, trained_frames=trained_frames)
 
 
 def main() -> None:
@@ -56,6 +56,7 @@ def main() -> None:
     model = read_model(arguments.model)
     network = build_network(model["network"], seed=0)
     load_weights(network, arguments.model / WEIGHTS)
+    frames = model["made_for"]["sequence"]["frames_per_block"]
     maps = open_store(results / "correlation" / f"{name}.zarr", model["input"])[model["input"]]
     n_blocks = min(arguments.blocks, maps.shape[0])
     truth = open_store(results / "ground_truth" / f"{name}.zarr", "tracks")
@@ -63,15 +64,15 @@ def main() -> None:
     classes = {each: np.asarray(truth[each][:n_blocks]) for each in ("tracks", *CLASSES)}
 
     ways: dict[str, Inference] = {
-        "whole field": lambda field: infer_field(network, field),
-        "tiles of 40 pixels": lambda field: infer_field(network, field, tile=40),
+        "whole field": lambda field: infer_field(network, field, trained_frames=frames),
+        "tiles of 40 pixels": lambda field: infer_field(network, field, tile=40, trained_frames=frames),
     }
     for stride in arguments.strides:
-        ways[f"windows, stride {stride}"] = sliding(network, stride)
+        ways[f"windows, stride {stride}"] = sliding(network, stride, frames)
 
     names = "/".join(["all", *CLASSES])
     print(f"{maps.shape[-1]} pixels, {maps.shape[2]} frames, {n_blocks} blocks; recall: {names}")
-    infer_field(network, read_block(maps, 0).astype(np.float32))  # what a first call prepares is not timed
+    ways["whole field"](read_block(maps, 0).astype(np.float32))  # what a first call prepares is not timed
     for way, infer in ways.items():
         start = time.perf_counter()
         answers = [infer(read_block(maps, block).astype(np.float32)) for block in range(n_blocks)]

@@ -33,15 +33,33 @@ def parameters(*, mirrored):
 
 def test_a_mirrored_field_has_the_mirrored_answer_when_both_are_averaged(model):
     maps = np.random.default_rng(0).normal(0, 0.3, (2, 2, 32, 16, 20)).astype(np.float16)
-    averaged = list(network_maps(parameters(mirrored=True), model, maps, threads=1))
-    of_mirrored = list(network_maps(parameters(mirrored=True), model, maps[..., ::-1], threads=2))
+    averaged = list(network_maps(parameters(mirrored=True), model, maps, threads=1, trained_frames=32))
+    of_mirrored = list(
+        network_maps(parameters(mirrored=True), model, maps[..., ::-1], threads=2, trained_frames=32)
+    )
     for one, other in zip(averaged, of_mirrored, strict=True):
         np.testing.assert_allclose(one, other[:, ::-1], rtol=0, atol=1e-7)
-    once = list(network_maps(parameters(mirrored=False), model, maps, threads=1))
-    once_mirrored = list(network_maps(parameters(mirrored=False), model, maps[..., ::-1], threads=1))
+    once = list(network_maps(parameters(mirrored=False), model, maps, threads=1, trained_frames=32))
+    once_mirrored = list(
+        network_maps(parameters(mirrored=False), model, maps[..., ::-1], threads=1, trained_frames=32)
+    )
     assert np.abs(once[0] - once_mirrored[0][:, ::-1]).max() > 1e-4
     for one, a, b in zip(averaged, once, once_mirrored, strict=True):
         np.testing.assert_allclose(one, (a + b[:, ::-1]) / 2, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("mode", ["whole_field", "sliding_window"])
+def test_a_short_block_is_shown_to_the_network_forth_and_back(model, mode):
+    maps = np.random.default_rng(0).normal(0, 0.3, (2, 2, 16, 32, 36)).astype(np.float16)
+    longer = np.concatenate([maps, maps[:, :, ::-1]] * 2, axis=2)
+    settings = parameters(mirrored=False)
+    settings["inference"] |= {"mode": mode, "stride": 4, "crop": 32}
+    found, expected, plain = (
+        np.stack(list(network_maps(settings, model, each, threads=1, trained_frames=frames)))
+        for each, frames in ((maps, 64), (longer, 64), (maps, 16))
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert np.abs(found - plain).max() > 1e-4
 
 
 @pytest.mark.parametrize("trained_on", [{"input": "correlation"}, {}])
@@ -51,7 +69,7 @@ def test_weights_trained_on_other_maps_are_refused_in_one_line(model, trained_on
     save_weights(build_network("light", seed=3), model, metadata=made)
     maps = np.zeros((1, 2, 32, 16, 20), np.float16)
     with pytest.raises(InputError, match=r"trained with network\.input: correlation; expected filtered"):
-        next(network_maps(parameters(mirrored=False), model, maps, threads=1))
+        next(network_maps(parameters(mirrored=False), model, maps, threads=1, trained_frames=32))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +88,16 @@ def test_no_more_blocks_are_in_memory_than_fit(name, memory_mb, tile, at_once):
     network = build_network(name, seed=0)
     maps = np.broadcast_to(np.float16(0), (3, 2, 512, 400, 512))
     settings = {"inference": {"tile": tile}, "targets": {"upsampling": 8}}
-    assert blocks_at_once(network, settings, maps, threads=16, memory_mb=memory_mb) == at_once
+    for shown in (maps, maps[:, :, :128]):  # the shorter one four times
+        found = blocks_at_once(network, settings, shown, threads=16, memory_mb=memory_mb, trained_frames=512)
+        assert found == at_once
+
+
+def test_a_block_that_is_shown_as_it_is_takes_its_own_memory():
+    network, maps = build_network("light", seed=0), np.broadcast_to(np.float16(0), (3, 2, 256, 400, 512))
+    settings = {"inference": {"tile": 128}, "targets": {"upsampling": 8}}
+    shown = {"threads": 16, "memory_mb": 4000}
+    assert blocks_at_once(network, settings, maps, trained_frames=512, **shown) == 4
 
 
 PIXEL = {"z": 25e-6, "x": 25e-6}

@@ -138,10 +138,13 @@ def test_what_fits_into_a_training_block_four_times_is_seen_forth_and_back(
         found = infer(network, field, precision="float32", trained_frames=64)
         np.testing.assert_array_equal(found, infer(network, turning, precision="float32"), err_msg=name)
         assert found.std() > 1e-3
-    network = build_velocity_network("light", seed=1)
+    network = awake(build_velocity_network("light", seed=1))
     velocity = infer_velocity(network, field, precision="float32", mirrored=True, trained_frames=64)
     expected = infer_velocity(network, repeated, precision="float32", mirrored=True)
     np.testing.assert_array_equal(velocity, expected)
+    for other in (field, turning) if n_times > 1 else ():
+        differs = np.abs(infer_velocity(network, other, precision="float32", mirrored=True) - velocity)
+        assert differs.max() > 0.01 * velocity.std()
 
 
 @pytest.mark.parametrize("stride", [2, 3, 8])

@@ -91,22 +91,34 @@ def test_its_probabilities_are_those_of_the_tracks(block, precision):
     np.testing.assert_allclose(tiled, found, atol={"float32": 1e-4, "bfloat16": 2e-2}[precision], rtol=0)
 
 
-def test_its_velocities_are_those_of_the_bubbles(block):
+def relative_errors(block, frames, trained_frames):
+    """Of each bubble's velocity, the median over its track during these frames."""
     seen, tracks, velocity = block
     network = build_velocity_network("light", seed=0)
     load_weights(network, FOLDER / VELOCITY_WEIGHTS)
-    found = infer_velocity(network, seen, precision="float32")
-    medians = np.array([np.median(found[:, track], axis=1) for track in tracks()])
-    errors = np.linalg.norm(medians - velocity, axis=1) / np.linalg.norm(velocity, axis=1)
+    found = infer_velocity(network, seen[:, frames], precision="float32", trained_frames=trained_frames)
+    medians = np.array([np.median(found[:, track], axis=1) for track in tracks(frames)])
+    return np.linalg.norm(medians - velocity, axis=1) / np.linalg.norm(velocity, axis=1)
+
+
+def test_its_velocities_are_those_of_the_bubbles(block):
+    errors = relative_errors(block, slice(None), N_FRAMES)
     assert np.median(errors) < 0.25, errors  # a lone pixel errs by a fifth (docs/results.md)
     assert errors.max() < 0.5, errors  # none runs backwards
+
+
+def test_its_velocities_in_short_blocks_have_the_right_sign(block):
+    errors, as_they_are = (relative_errors(block, slice(56, 184), frames) for frames in (N_FRAMES, 0))
+    assert np.median(errors) < 0.5, errors
+    assert errors.max() < 1, errors
+    assert np.median(as_they_are) > 2 * np.median(errors), as_they_are
 
 
 @pytest.mark.parametrize("n_frames", [32, 64, 128, 256])
 def test_it_finds_in_short_blocks_what_moved_in_them(block, n_frames):
     """In a fourth of a training block and less it would see tracks all around the bubbles, if not shown it again."""
     seen, tracks, _ = block
-    frames = slice(56, 56 + n_frames)  # before they meet
+    frames = slice(56, 56 + n_frames)
     network = build_network("light", seed=0)
     load_weights(network, FOLDER / WEIGHTS)
     dice = {}
@@ -114,4 +126,7 @@ def test_it_finds_in_short_blocks_what_moved_in_them(block, n_frames):
         found = infer_field(network, seen[:, frames], precision="float32", trained_frames=trained)
         dice[trained] = precision_recall_dice(found > 0.5, tracks(frames).any(axis=0), tolerance=1)["dice"]
     assert dice[512] > 0.7, dice
-    assert dice[512] > dice[0] + 0.2 or n_frames > 128, dice
+    if n_frames > 128:
+        assert dice[512] == dice[0]
+    else:
+        assert dice[512] > dice[0] + 0.2, dice

@@ -97,11 +97,11 @@ def test_a_packed_model_knows_its_network_and_what_it_was_made_for(folder):
 
 
 def test_a_model_for_two_dimensions_says_so_in_json_that_anyone_reads(tmp_path):
-    flat = {"probe": {"height": float("inf")}}
+    flat = {"probe": {"height": float("inf")}, "sequence": {"frames_per_block": 512}}
     write_model(tmp_path, flat, "phase_2.safetensors")
     read = json.loads((tmp_path / "packed/model.json").read_text(), parse_constant=pytest.fail)
     assert list(unlike(flat, read["made_for"])) == []
-    (line,) = unlike({"probe": {"height": 1.5e-3}}, read["made_for"])
+    (line,) = unlike(flat | {"probe": {"height": 1.5e-3}}, read["made_for"])
     assert line == "probe.height is 0.0015, the model was trained with inf"
 
 
@@ -125,6 +125,14 @@ def test_a_model_of_before_there_was_a_choice_sees_correlation_maps(folder, tmp_
     assert given["infer"]["network"]["input"] == "correlation"
 
 
+def test_a_model_that_does_not_say_how_long_its_blocks_were_is_refused_in_one_line(folder):
+    described = json.loads((folder / "model.json").read_text())
+    del described["made_for"]["sequence"]["frames_per_block"]
+    (folder / "model.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"model.json: made_for\.sequence\.frames_per_block: missing"):
+        read_model(folder)
+
+
 def test_a_model_that_looks_at_something_unknown_is_refused_in_one_line(folder):
     described = json.loads((folder / "model.json").read_text()) | {"input": None}
     (folder / "model.json").write_text(json.dumps(described))
@@ -138,6 +146,26 @@ def test_a_model_is_given_what_it_was_trained_on(folder, tmp_path):
     given = given_to_reconstruct(folder, tmp_path, other)
     assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}, "filtered": {"window": 48}}
     assert (given["infer"]["network"]["name"], given["infer"]["network"]["input"]) == ("complex", "filtered")
+    assert given["infer"]["trained_frames"] == 512
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [((), {"infer": 16, "infer_velocity": 16}), (("phase_2",), {"infer": 512, "infer_velocity": 16}),
+     (("phase_2", "velocity"), {"infer": 512, "infer_velocity": 512})],
+)  # fmt: skip
+def test_each_network_is_shown_blocks_as_long_as_those_of_its_own_training(tmp_path, weights, expected):
+    """Velocities of a model without them are trained on this run's blocks."""
+    run = tmp_path / "run"
+    run.mkdir()
+    prepare(run)
+    short = SMALL | {"sequence": {"frames_per_block": 16}}
+    if weights:
+        short |= {"model": str(packed(tmp_path, *(f"{name}.safetensors" for name in weights)))}
+    jobs = commands(run, short, ("results/angio_20MB.png", *VELOCITIES))
+    for stage, frames in expected.items():
+        words = shlex.split(jobs[f"{stage}:20MB"])
+        assert json.loads(words[words.index("--parameters") + 1])["trained_frames"] == frames
 
 
 def test_a_folder_that_is_no_model_is_refused_in_one_line(folder):

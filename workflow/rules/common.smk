@@ -50,7 +50,7 @@ def model_of(key, folder, *, own):
 weights = f"{results}/model/phase_2.safetensors"
 velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
-trained_frames = settings.sequence.frames_per_block
+trained_frames = velocity_trained_frames = settings.sequence.frames_per_block
 if settings.model != "train":
     folder, model = model_of("model", settings.model, own="train")
     for key, value in (("name", model["network"]), ("input", model["input"])):
@@ -58,7 +58,7 @@ if settings.model != "train":
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
     trained_frames = model["made_for"]["sequence"]["frames_per_block"]
     if (folder / VELOCITY_WEIGHTS).is_file():
-        velocity_weights = str(folder / VELOCITY_WEIGHTS)
+        velocity_weights, velocity_trained_frames = str(folder / VELOCITY_WEIGHTS), trained_frames
     for line in unlike(sections, model["made_for"]):
         print(f"note: {line}", file=sys.stderr)
     for name in settings.recordings:

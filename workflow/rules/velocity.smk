@@ -101,7 +101,7 @@ rule infer_velocity:
             "network",
             "inference",
             targets={"upsampling": settings.targets.upsampling},
-            trained_frames=trained_frames,
+            trained_frames=velocity_trained_frames,
         ),
     log:
         f"{results}/logs/infer_velocity/{{acquisition}}.log",

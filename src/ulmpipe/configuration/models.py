@@ -35,6 +35,8 @@ def read_model(folder: Path, *, key: str = "model", own: str = "train") -> dict[
     for field in ("network", "made_for"):
         if field not in description:
             raise InputError(f"{folder / DESCRIPTION}: {field}: missing")
+    if "frames_per_block" not in description["made_for"].get("sequence", {}):
+        raise InputError(f"{folder / DESCRIPTION}: made_for.sequence.frames_per_block: missing")
     description = {"input": "correlation"} | description  # those of before there was a choice
     if description["input"] not in INPUTS:
         raise InputError(

@@ -64,12 +64,19 @@ def infer_field(
     return output[0].sigmoid().numpy()
 
 
+def times_shown(n_frames: int, trained_frames: int) -> int:
+    """How often a network is shown a block, as often as it fits into those of its training if that is four times or more.
+
+    What has learnt from four windows of 128 frames sees tracks all around a bubble in a block of one (docs/results.md).
+    """
+    times = trained_frames // n_frames
+    return times if times >= SHORT else 1
+
+
 def lengthened(
     correlation: NDArray[np.floating], trained_frames: int, *, turning: bool
 ) -> NDArray[np.floating]:
-    """(2, T, Z, X) as often after one another as it fits into a training block, if that is four times or more.
-
-    What has learnt from four windows of 128 frames sees tracks all around a bubble in a block of one (docs/results.md).
+    """(2, T, Z, X) as often after one another as `times_shown` says.
 
     Parameters
     ----------
@@ -82,11 +89,10 @@ def lengthened(
         anew, on the same track, but not with the same velocity.
 
     """
-    n_times = trained_frames // correlation.shape[1]
-    if n_times < SHORT:
-        return correlation
+    n_times = times_shown(correlation.shape[1], trained_frames)
     again = correlation[:, ::-1] if turning else correlation
-    return np.concatenate([again if time % 2 else correlation for time in range(n_times)], axis=1)
+    pieces = [again if time % 2 else correlation for time in range(n_times)]
+    return np.concatenate(pieces, axis=1) if n_times > 1 else correlation
 
 
 def output_over_field(

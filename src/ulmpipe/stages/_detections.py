@@ -32,7 +32,7 @@ def network_maps(
     *,
     threads: int,
     memory_mb: int | None = None,
-    trained_frames: int = 0,
+    trained_frames: int,
 ) -> Iterator[NDArray[np.float32]]:
     """Track probabilities of every block of an array (block, 2, frame, z, x).
 
@@ -85,21 +85,22 @@ def blocks_at_once(
     *,
     threads: int,
     memory_mb: int | None,
-    trained_frames: int = 0,
+    trained_frames: int,
 ) -> int:
     """How many threads may each hold a block, its answers and what the network makes of a tile."""
     from ulmpipe.network.devices import has_3d_convolutions
+    from ulmpipe.network.inference import times_shown
 
     if memory_mb is None:
         return threads
     _, channels, n_frames, n_z, n_x = maps.shape
-    n_frames = max(n_frames, trained_frames)
+    n_shown = n_frames * times_shown(n_frames, trained_frames)
     tile = parameters["inference"]["tile"] or max(n_z, n_x)
-    of_maps = channels * n_frames * n_z * n_x * maps.dtype.itemsize
+    of_maps = channels * n_shown * n_z * n_x * maps.dtype.itemsize
     of_answers = 4 * parameters["targets"]["upsampling"] ** 2 * n_z * n_x * np.dtype(np.float32).itemsize
     of_pixel = OF_A_TILE_3D if has_3d_convolutions(network) else OF_A_TILE
     side = tile + 2 * int(network.halo)  # type: ignore[arg-type]
-    of_tile = of_pixel * n_frames * min(n_z, side) * min(n_x, side)
+    of_tile = of_pixel * n_shown * min(n_z, side) * min(n_x, side)
     fit = (memory_mb - WITHOUT_BLOCKS) * 1_000_000 // (of_maps + of_answers + of_tile)
     return max(1, min(threads, int(fit)))
 

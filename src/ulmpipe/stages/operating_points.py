@@ -69,7 +69,10 @@ def run(
         # a rotation has one concentration
         concentration_of = dict(zip(groups.tolist(), store.attrs["concentration_per_mm3"], strict=True))
         blocks = range(maps.shape[0])
-        inferred = network_maps(parameters, model, maps, threads=threads, memory_mb=memory_mb)
+        own = maps.shape[2]  # validation blocks are as long as those of the training
+        inferred = network_maps(
+            parameters, model, maps, threads=threads, memory_mb=memory_mb, trained_frames=own
+        )
         inferred = progress(inferred, "network on validation blocks", total=len(blocks))
         spacing = maps.attrs["spacing"]
         scores = {
