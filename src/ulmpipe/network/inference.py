@@ -65,7 +65,7 @@ def infer_field(
 
 
 def times_shown(n_frames: int, trained_frames: int) -> int:
-    """How often a network is shown a block, as often as it fits into those of its training if that is four times or more.
+    """How often a network is shown a block: once, or the four times and more that it fits into one of its training.
 
     What has learnt from four windows of 128 frames sees tracks all around a bubble in a block of one (docs/results.md).
     """
