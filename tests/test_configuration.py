@@ -135,7 +135,8 @@ def test_the_real_graphs_are_trained_on_for_3000_steps_or_more():
         ),
         (
             "sequence: {frames_per_block: 500}",
-            "mine.yaml: sequence.frames_per_block: 500: expected a multiple of 16",
+            "mine.yaml: sequence.frames_per_block: 500: expected a multiple of 16 to train on; recordings may have "
+            "others (acquisitions.NAME.sequence), and all may with model: pretrained",
         ),
         (
             "sequence: {angles_deg: [-1.0, 0.0, 1.0, 95.0]}",
@@ -257,6 +258,22 @@ def test_without_a_name_every_missing_figure_has_its_line(tmp_path):
 def test_every_mistake_has_its_own_line(tmp_path):
     said = mistake(tmp_path, "noise: {snr_db: loud}\nmedium: {speed_of_sound: 0.0}").splitlines()
     assert [line.split(": ")[1] for line in said] == ["medium.speed_of_sound", "noise.snr_db"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{model: pretrained, sequence: {frames_per_block: 500}}",
+        "acquisitions: {rat: {recording: rat.mat, concentration_per_mm3: 5.0, sequence: {frames_per_block: 500}}}",
+    ],
+    ids=["pretrained", "recording"],
+)
+def test_blocks_that_nothing_is_trained_on_may_have_any_number_of_frames(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text.replace("rat.mat,", "rat.mat, kind: iq,"))
+    settings = load_configuration(DEFAULT, tmp_path / "mine.yaml")
+    of_recording = "rat" in settings.recordings
+    sequence = settings.section_of("rat", "sequence") if of_recording else settings.sequence
+    assert sequence.frames_per_block == 500
 
 
 def test_speeds_by_a_table_need_the_table(tmp_path):

@@ -122,7 +122,8 @@ def test_an_augmented_bubble_is_the_bubble_of_the_mirrored_scene(name: str, mirr
     correlation = torch.from_numpy(np.stack([scene.real, scene.imag]).astype(np.float32))
     seen = set()
     for seed in range(12):
-        changed, new_tracks = Augmentation(**only)(correlation, tracks, np.random.default_rng(seed))
+        change = Augmentation(**only).draw(np.random.default_rng(seed))
+        changed, new_tracks = change.of_maps(correlation), change.of_image(tracks)
         found = changed[0].numpy() + 1j * changed[1].numpy()
         row, column = np.argwhere(new_tracks)[0]
         side_z, side_x = (1 if row == 36 else -1), (1 if column == 40 else -1)
@@ -141,10 +142,7 @@ def test_reversed_time_is_the_bubble_moving_back() -> None:
     scene, back = (_bubble(x=0.3, z=-0.4, speed=speed) for speed in (0.1, -0.1))
     correlation = torch.from_numpy(np.stack([scene.real, scene.imag]).astype(np.float32))
     only = Augmentation(rotate_phase=False, mirror_lateral=False, reverse_time=True)
-    outcomes = [
-        only(correlation, np.zeros((64, 64), dtype=bool), np.random.default_rng(seed))[0].numpy()
-        for seed in range(12)
-    ]
+    outcomes = [only.draw(np.random.default_rng(seed)).of_maps(correlation).numpy() for seed in range(12)]
     forwards, backwards = (
         sum(np.allclose(found[0] + 1j * found[1], wanted, atol=1e-5) for found in outcomes)
         for wanted in (scene, back)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from networks import awake
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from ulmpipe.errors import InputError
 from ulmpipe.network import Light, build_network
@@ -180,7 +181,29 @@ def test_a_common_phase_changes_nothing_in_the_complex_network_and_something_in_
         assert changes or difference < 1e-4
 
 
-def test_the_two_networks_cost_alike() -> None:
+def test_complex_costs_what_light_does_and_wide_twice_as_much() -> None:
     real, complex_ = (sum(each.numel() for each in make().parameters()) for make in (Light, complex_light))
     assert 0.6 < complex_ / real < 1.0  # complex weights serve twice
     assert ComplexFront().width == Light().front.width
+    multiplications = {}
+    for name in ("light", "complex", "wide"):
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            build_network(name, seed=0)(torch.zeros(1, 2, 512, 32, 32))
+        multiplications[name] = counter.get_total_flops() / 2
+    assert multiplications["light"] == pytest.approx(2.5e9, rel=0.02)  # docs/pipeline.md
+    assert multiplications["complex"] == pytest.approx(multiplications["light"], rel=0.1)
+    assert multiplications["wide"] == pytest.approx(1.9 * multiplications["light"], rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["light", "wide", "complex"])
+def test_what_is_normalised_in_training_is_normalised_alike_afterwards(name: str) -> None:
+    torch.manual_seed(0)
+    network, maps = build_network(name, seed=0), 3.0 * torch.randn(2, 2, 128, 16, 16)
+    before = network.eval()(maps)
+    network.train()
+    with torch.no_grad():
+        for _ in range(100):
+            learnt = network(maps)
+    after = network.eval()(maps)
+    assert (after - learnt).abs().max() < 0.02 * learnt.std()
+    assert (before - learnt).abs().max() > 0.2 * learnt.std()

@@ -349,6 +349,13 @@ def test_blocks_are_validated_by_their_joined_tracks() -> None:
     )
 
 
+def test_nothing_found_where_there_is_nothing_is_right() -> None:
+    maps, tracks = _spots(2, seed=1)
+    blocks = TrackDataset([maps], [np.zeros_like(tracks)])
+    assert validate(_dead_network(), blocks, settings=SETTINGS).dice == 1.0
+    assert validate(_dead_network(), TrackDataset([maps], [tracks]), settings=SETTINGS).dice == 0.0
+
+
 def test_bfloat16_trains_too() -> None:
     settings = TrainingSettings(n_epochs=1, batch_size=4, gradient_norm=1.0, precision="bfloat16")
     history = train(_network(), *_sets(), settings=settings).history
@@ -377,6 +384,10 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         straight, resumed = results[name]["straight"]["Muon"], results[name]["resumed"]
         assert resumed["weights"] == straight["weights"]
         assert _numbers(resumed) == _numbers(straight)
+    one, two = (results[name]["statistics"] for name in ("one", "two"))
+    # the variance of half a batch is another one; the mean of the halves' means is the batch's
+    np.testing.assert_allclose(two["running_mean"], one["running_mean"], atol=1e-6)
+    assert min(one["running_mean"]) > 0.1
     for name, one in results["one"]["straight"].items():
         two = results["two"]["straight"][name]
         np.testing.assert_allclose(_numbers(two), _numbers(one), rtol=1e-5)

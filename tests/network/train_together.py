@@ -41,6 +41,18 @@ class Plain(nn.Module):
         return torch.cat([logits, 2 * logits], dim=1) if windows else logits
 
 
+class Normalized(Plain):
+    """Whose input is normalised by what it has seen; a batch's halves have different means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(2)
+
+    def forward(self, correlation: Tensor, *, windows: bool = False) -> Tensor:
+        """As that of `Plain`."""
+        return super().forward(self.norm(correlation.mean(dim=2))[:, :, None], windows=windows)
+
+
 class _KilledError(Exception):
     pass
 
@@ -75,8 +87,18 @@ def main(folder: Path) -> None:
     with contextlib.suppress(_KilledError):
         trained("Muon", checkpoint_path=path, on_epoch=_kill_after_two_epochs)
     resumed = trained("Muon", checkpoint_path=path)
+    normalized = Normalized()
+    brighter = maps + np.linspace(0, 5, 13, dtype=np.float32)[:, None, None, None, None]
+    train(
+        normalized,
+        TrackDataset([brighter[:8]], [tracks[:8]], seed=1),
+        TrackDataset([brighter[8:]], [tracks[8:]]),
+        settings=TrainingSettings(n_epochs=1, batch_size=4, precision="float32"),
+    )
+    statistics = {"running_mean": normalized.norm.running_mean.tolist()}
     if is_first_process():
-        (folder / "trained.json").write_text(json.dumps({"straight": straight, "resumed": resumed}))
+        content = {"straight": straight, "resumed": resumed, "statistics": statistics}
+        (folder / "trained.json").write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

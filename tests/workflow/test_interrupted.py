@@ -100,8 +100,15 @@ def test_a_training_that_was_killed_goes_on_with_the_next_epoch_and_ends_the_sam
     assert so_far.read_bytes() == history
 
     shutil.rmtree(folder / "results/checkpoints")
-    assert run_stages(folder, [train]).returncode == 0
+    anew = run_stages(folder, [train])
+    assert anew.returncode == 0
+    assert "training starts anew" not in anew.stderr  # there is nothing it could have gone on from
     assert (model / "phase_1.safetensors").read_bytes() == weights
+    (checkpoint,) = (folder / "results/checkpoints").iterdir()
+    other = checkpoint.rename(checkpoint.with_name("phase_1_of_other_settings.pt"))
+    said = run_stages(folder, [train]).stderr
+    assert "phase_1: the checkpoints in results/checkpoints are of other settings, data or code" in said
+    assert other.exists()
     assert len(history.splitlines()) == 1 + SMALL["training"]["phase_1"]["n_epochs"]
 
 

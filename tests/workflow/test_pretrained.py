@@ -140,6 +140,42 @@ def test_a_model_that_looks_at_something_unknown_is_refused_in_one_line(folder):
         read_model(folder)
 
 
+def test_a_model_of_an_unknown_network_is_refused_in_one_line(folder):
+    described = json.loads((folder / "model.json").read_text()) | {"network": "lite"}
+    (folder / "model.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"model.json: network: 'lite'; expected light or wide or complex"):
+        read_model(folder)
+
+
+def test_a_section_that_this_version_does_not_have_differs(folder):
+    assert list(unlike(MADE_FOR, {"lens": {"focus": 0.02}})) == [
+        "lens.focus is None, the model was trained with 0.02"
+    ]
+
+
+RAT = {"recording": "rat.mat", "kind": "iq", "concentration_per_mm3": 5.0, "sequence": {"frame_rate": 250.0}}
+
+
+@pytest.mark.parametrize("model", ["train", "pretrained"])
+def test_what_differs_in_a_recording_is_said_at_the_start(tmp_path, model, capsys):
+    prepare(tmp_path)
+    (tmp_path / "rat.mat").touch()
+    changes = {"model": model, "acquisitions": {"rat": RAT}}
+    would_run(tmp_path, changes, targets=("results/angio_rat.png",))
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert said == ["note: acquisitions.rat.sequence.frame_rate is 250.0, the model was trained with 1000.0"]
+
+
+@pytest.mark.parametrize("key", ["model", "training.start"])
+def test_what_a_run_packs_itself_is_not_what_it_begins_with(tmp_path, key):
+    """It would train on its own weights at every call."""
+    prepare(tmp_path)
+    own = "./results/model/packed"
+    changes = {"model": own} if key == "model" else {"training": {"start": own}}
+    with pytest.raises(SystemExit, match=rf"{key}: '{own}' is where this run's own training is packed"):
+        would_run(tmp_path, SMALL | changes, targets=("results/angio_20MB.png",))
+
+
 def test_a_model_is_given_what_it_was_trained_on(folder, tmp_path):
     """Whatever the configuration says of a network's input."""
     other = {"network": {"name": "light", "input": "correlation"}}
@@ -147,6 +183,18 @@ def test_a_model_is_given_what_it_was_trained_on(folder, tmp_path):
     assert given["correlate"]["maps"] == {"correlation": {"regularization": 1.0}, "filtered": {"window": 48}}
     assert (given["infer"]["network"]["name"], given["infer"]["network"]["input"]) == ("complex", "filtered")
     assert given["infer"]["trained_frames"] == 512
+
+
+def test_velocities_are_not_trained_on_blocks_that_cannot_be(folder, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    prepare(run)
+    odd = SMALL | {"model": str(folder), "sequence": {"frames_per_block": 50}}
+    assert "infer:20MB" in would_run(run, odd, targets=("results/angio_20MB.png",))
+    with pytest.raises(
+        SystemExit, match=r"frames_per_block: 50: expected a multiple of 16, since the model has no"
+    ):
+        would_run(run, odd, targets=VELOCITIES)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from ulmpipe.configuration.sections import OWN_SECTIONS
 from ulmpipe.errors import InputError
 from ulmpipe.fingerprint import source_fingerprint
 from ulmpipe.io.stores import alone, check_nobody_writes
+from ulmpipe.targets import FRAMES_OF_A_PART
 
 try:
     # the last of the command line's files ranks highest, the Snakefile's own lowest
@@ -40,6 +41,11 @@ def model_of(key, folder, *, own):
     """Folder and description of the model that a key of the configuration names."""
     if folder == "pretrained":
         folder = Path(os.path.relpath(workflow.basedir), "models/cortex")
+    if Path(folder).resolve().is_relative_to(Path(results, "model").resolve()):
+        sys.exit(
+            f"error in the configuration:\n{key}: '{folder}' is where this run's own training is packed; "
+            "expected another folder: copy it, or give this run another `results`"
+        )
     try:
         return Path(folder), read_model(Path(folder), key=key, own=own)
     except InputError as error:
@@ -51,20 +57,24 @@ weights = f"{results}/model/phase_2.safetensors"
 velocity_weights = f"{results}/model/velocity.safetensors"
 operating_points = f"{results}/model/operating_points.json"
 trained_frames = velocity_trained_frames = settings.sequence.frames_per_block
+made_for = {section: sections[section] for section in OWN_SECTIONS}
 if settings.model != "train":
     folder, model = model_of("model", settings.model, own="train")
     for key, value in (("name", model["network"]), ("input", model["input"])):
         sections["network"][key] = config["network"][key] = value  # rules and report
     weights, operating_points = str(folder / WEIGHTS), str(folder / OPERATING_POINTS)
-    trained_frames = model["made_for"]["sequence"]["frames_per_block"]
+    made_for = model["made_for"]
+    trained_frames = made_for["sequence"]["frames_per_block"]
     if (folder / VELOCITY_WEIGHTS).is_file():
         velocity_weights, velocity_trained_frames = str(folder / VELOCITY_WEIGHTS), trained_frames
-    for line in unlike(sections, model["made_for"]):
-        print(f"note: {line}", file=sys.stderr)
-    for name in settings.recordings:
-        own = {section: settings.section_of(name, section).model_dump(mode="json") for section in OWN_SECTIONS}
-        for line in set(unlike(sections | own, model["made_for"])) - set(unlike(sections, model["made_for"])):
-            print(f"note: acquisitions.{name}.{line}", file=sys.stderr)
+
+# what differs from it
+for line in unlike(sections, made_for):
+    print(f"note: {line}", file=sys.stderr)
+for name in settings.recordings:
+    own = {section: settings.section_of(name, section).model_dump(mode="json") for section in OWN_SECTIONS}
+    for line in sorted(set(unlike(sections | own, made_for)) - set(unlike(sections, made_for))):
+        print(f"note: acquisitions.{name}.{line}", file=sys.stderr)
 
 # what phase 2 begins with
 start = f"{results}/model/phase_1.safetensors"
@@ -221,6 +231,11 @@ def weights_with_velocities(wildcards):
     """Weights to train on from; said before anything is computed if the network has no velocities."""
     if sections["network"]["name"] == "paper":
         sys.exit("error in the configuration:\nnetwork.name: 'paper' has no velocities; expected light, wide or complex")
+    if settings.sequence.frames_per_block % FRAMES_OF_A_PART:
+        sys.exit(
+            f"error in the configuration:\nsequence.frames_per_block: {settings.sequence.frames_per_block}: expected a "
+            f"multiple of {FRAMES_OF_A_PART}, since the model has no velocities and this run trains them"
+        )
     return weights
 
 

@@ -38,7 +38,7 @@ rule train:
         "../envs/ulmpipe.yaml"
     threads: 16
     resources:
-        mem_mb=4500,
+        mem_mb=2500 + 2000 * settings.training.processes,
         runtime=24 * 60,
     shell:
         f"{training_launcher} ulmpipe train"

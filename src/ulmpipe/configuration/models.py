@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ulmpipe.configuration.sections import Network
 from ulmpipe.errors import InputError
 from ulmpipe.io.stores import read_json, without_infinity
 
 WEIGHTS, OPERATING_POINTS, DESCRIPTION = "weights.safetensors", "operating_points.json", "model.json"
 VELOCITY_WEIGHTS = "velocity.safetensors"  # a model may have them or not
-INPUTS = ("filtered", "correlation")  # what a network may look at: `network.input`
 # sections of the configuration that decide what it sees, and what the expert does
 MADE_FOR = ("probe", "sequence", "medium", "beamforming", "correlation", "clutter_filter", "tracking")
 
@@ -24,7 +24,8 @@ def read_model(folder: Path, *, key: str = "model", own: str = "train") -> dict[
     Raises
     ------
     InputError
-        A folder that is not there, or lacks one of the three files or one of the fields, or has an unknown input.
+        A folder that is not there, or lacks one of the three files or one of the fields, or has an unknown network or
+        input.
     """
     for name in (WEIGHTS, OPERATING_POINTS, DESCRIPTION):
         if not (folder / name).is_file():
@@ -38,10 +39,12 @@ def read_model(folder: Path, *, key: str = "model", own: str = "train") -> dict[
     if "frames_per_block" not in description["made_for"].get("sequence", {}):
         raise InputError(f"{folder / DESCRIPTION}: made_for.sequence.frames_per_block: missing")
     description = {"input": "correlation"} | description  # those of before there was a choice
-    if description["input"] not in INPUTS:
-        raise InputError(
-            f"{folder / DESCRIPTION}: input: {description['input']!r}; expected {' or '.join(INPUTS)}"
-        )
+    for field, key_of_network in (("network", "name"), ("input", "input")):
+        known = get_args(Network.model_fields[key_of_network].annotation)
+        if description[field] not in known:
+            raise InputError(
+                f"{folder / DESCRIPTION}: {field}: {description[field]!r}; expected {' or '.join(known)}"
+            )
     return description
 
 
@@ -49,6 +52,6 @@ def unlike(sections: Mapping[str, Any], made_for: Mapping[str, Any]) -> Iterator
     """One line for each setting that differs from the one a model was trained with."""
     for section, content in made_for.items():
         for field, value in content.items():
-            own = sections[section].get(field)
+            own = sections.get(section, {}).get(field)
             if without_infinity(own) != value:
                 yield f"{section}.{field} is {own}, the model was trained with {value}"

@@ -17,6 +17,7 @@ from ulmpipe.acoustics.named_probes import probe_figures, probe_names
 from ulmpipe.displacement import TISSUE_ERROR, count_states
 from ulmpipe.errors import InputError
 from ulmpipe.evaluation.regions import LEAST_SIDE
+from ulmpipe.targets import FRAMES_OF_A_PART
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -190,7 +191,7 @@ class Sequence(_Section):
         description="Hz; sets the time between the angles of a frame"
     )
     frame_rate: Positive = Field(description="compounded frames per second, Hz")
-    frames_per_block: Annotated[int, Field(ge=16, multiple_of=16)] = Field(description="multiple of 16")
+    frames_per_block: Annotated[int, Field(ge=16)] = Field(description="to train on, a multiple of 16")
     sampling_frequency: Positive = Field(description="of the complex IQ samples, Hz")
     demodulation_frequency: Positive = Field(description="Hz")
 
@@ -838,6 +839,16 @@ class Configuration(_Section):
                 raise ValueError(
                     f"{field}: {removed} fine pixels on both sides leave nothing of a window of {size} pixels"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _training_blocks_are_whole_parts(self) -> Self:
+        if self.model == "train" and self.sequence.frames_per_block % FRAMES_OF_A_PART:
+            raise ValueError(
+                f"sequence.frames_per_block: {self.sequence.frames_per_block}: expected a multiple of "
+                f"{FRAMES_OF_A_PART} to train on; recordings may have others (acquisitions.NAME.sequence), and all may "
+                "with model: pretrained"
+            )
         return self
 
     @model_validator(mode="after")

@@ -97,13 +97,6 @@ class Augmentation:
     reverse_time: bool = True
     mirror_depth: bool = False
 
-    def __call__(
-        self, maps: Tensor, tracks: NDArray[np.bool_], rng: np.random.Generator
-    ) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Augment one block: maps (2, T, Z, X) float32, tracks (nz, nx)."""
-        change = self.draw(rng)
-        return change.of_maps(maps), change.of_image(tracks)
-
     def draw(self, rng: np.random.Generator) -> Change:
         """One change, of those that are wanted."""
         mirror_lateral, reverse_time, mirror_depth = (bool(drawn) for drawn in rng.random(3) < 0.5)

@@ -33,6 +33,7 @@ def devices_of(network: nn.Module, precision: str) -> Fabric:
     """
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
 
     device = accelerator()
     mixed: Any = {"bfloat16": "bf16-mixed", "float32": "32-true"}[precision_of(network, precision, device)]
@@ -47,7 +48,8 @@ def devices_of(network: nn.Module, precision: str) -> Fabric:
         )
     fabric = Fabric(
         accelerator=device,
-        strategy="ddp",
+        # statistics of batch normalisation are each process's own, and joined in `ulmpipe.network.training.validate`
+        strategy=DDPStrategy(broadcast_buffers=False),
         devices=here,
         num_nodes=everywhere // here,
         precision=mixed,

@@ -6,8 +6,6 @@ IEEE TMI 40(5), 2021, doi:10.1109/TMI.2021.3056951; stage sizes after the networ
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -231,23 +229,6 @@ class DeepSTULM(nn.Module):
         self.resize = nn.ModuleList(_Resize(width) for _ in range(3))
         self.transition_2 = _Transition(width, width)
         self.output = _Output(width)
-
-    def stages(self, correlation: Tensor) -> OrderedDict[str, Tensor]:
-        """Run the network and return every stage's (batch, C, T, Z, X) by name, the logits last (``"output"``)."""
-        maps: OrderedDict[str, Tensor] = OrderedDict()
-        maps["input"] = self.input(_time_last(correlation))
-        maps["down_1"] = self.down_1(maps["input"])
-        maps["down_2"] = self.down_2(maps["down_1"])
-        maps["up_1"] = self.up_1(maps["down_2"], maps["down_1"])
-        maps["up_2"] = self.up_2(maps["up_1"], maps["input"])
-        last = maps["transition_1"] = self.transition_1(maps["up_2"])
-        for number, resize in enumerate(self.resize, start=1):
-            last = maps[f"resize_{number}"] = resize(last)
-        maps["transition_2"] = self.transition_2(last)
-        output = self.output(maps["transition_2"])
-        maps = OrderedDict((name, stage.permute(0, 1, 4, 2, 3)) for name, stage in maps.items())
-        maps["output"] = output
-        return maps
 
     def forward(self, correlation: Tensor) -> Tensor:
         """Logits of a batch.

@@ -235,11 +235,14 @@ def validate(
             logits = network(correlation.to(fabric.device)).float()
         target = tracks[:, :1].to(fabric.device)
         found = (logits > 0).float()
+        overlap = (found * target).sum((1, 2, 3))
         marked = found.sum((1, 2, 3)) + target.sum((1, 2, 3))
         sums += torch.tensor(
             [
                 float(LOSSES[settings.loss](logits, target)) * len(target),
-                float((2 * (found * target).sum((1, 2, 3)) / marked.clamp(min=1)).sum()),
+                float(
+                    torch.where(marked > 0, 2 * overlap / marked, 1.0).sum()
+                ),  # nothing sought, nothing found: right
                 float(found.mean((1, 2, 3)).sum()),
             ],
             dtype=torch.float64,

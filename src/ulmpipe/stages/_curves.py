@@ -43,7 +43,16 @@ class Curves:
             _log.warning("curves so far: %s", error)
 
 
-def forget(so_far: Path) -> None:
-    """Take away what another training showed."""
+def begin(checkpoint: Path, so_far: Path) -> None:
+    """Unless a training goes on from its checkpoint: take away what another one showed, and say if there was one."""
+    if checkpoint.exists():
+        return
+    name = checkpoint.stem.rpartition("_")[0]
+    if any(checkpoint.parent.glob(f"{name}_*{checkpoint.suffix}")):
+        _log.warning(
+            "%s: the checkpoints in %s are of other settings, data or code; training starts anew",
+            name,
+            checkpoint.parent,
+        )
     for path in (so_far, so_far.with_suffix(".csv")):
         path.unlink(missing_ok=True)

@@ -108,7 +108,7 @@ def run(
         points.append({"concentration_per_mm3": concentration, **best})
     made = provenance("operating_points", parameters, *validation, point_spread, model)
     write_json(operating_points, {"operating_points": points, "provenance": made})
-    # pictures of the densest
+    # curves of the densest
     per_block = {method: points[-1][method]["per_block"] for method in variants_of}
     curves = {
         method: means[method, point["map"], point["radius"], point["rise"]]
@@ -124,7 +124,12 @@ def run(
     with complete_or_absent(block_picture) as temporary:
         store = open_store(validation[0], seen, "tracks")
         chi = from_channels(correlation(read_block(store[seen], 0)))
-        _first_block(store, chi, example, per_block["expert"]).savefig(temporary)
+        (expert,) = (
+            point["expert"]["per_block"]
+            for point in points
+            if point["concentration_per_mm3"] == store.attrs["concentration_per_mm3"][0]
+        )
+        _first_block(store, chi, example, expert).savefig(temporary)
 
 
 def _first_block(

@@ -22,7 +22,7 @@ from ulmpipe.network.devices import is_first_process
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.training import COLUMNS, Trained, train
-from ulmpipe.stages._curves import Curves, forget
+from ulmpipe.stages._curves import Curves, begin
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision
 from ulmpipe.stages._weights import load_trained
@@ -84,8 +84,8 @@ def run(
     checkpoint = checkpoints / f"{parameters['phase']}_{fingerprint}.pt"
     name = parameters["phase"].replace("_", " ")
     drawn = Curves(COLUMNS, lambda rows: loss_figure({name: rows}))
-    if is_first_process() and not checkpoint.exists():
-        forget(so_far)
+    if is_first_process():
+        begin(checkpoint, so_far)
     # the next run must see a training that outlived its own
     with alone(checkpoint) if is_first_process() else nullcontext():
         trained = train(

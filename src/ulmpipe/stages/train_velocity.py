@@ -16,7 +16,7 @@ from ulmpipe.network.dataset import Augmentation, VelocityDataset
 from ulmpipe.network.inference import save_weights
 from ulmpipe.network.schedule import TrainingSettings
 from ulmpipe.network.velocity import COLUMNS, build_velocity_network, train_velocity
-from ulmpipe.stages._curves import Curves, forget
+from ulmpipe.stages._curves import Curves, begin
 from ulmpipe.stages._parameters import Parameters
 from ulmpipe.stages._training_sets import Blocks, Memory, in_its_precision
 from ulmpipe.stages._velocities import in_metres
@@ -65,8 +65,7 @@ def run(
     fingerprint = identity_of(made)
     checkpoint = checkpoints / f"velocity_{fingerprint}.pt"
     drawn = Curves(COLUMNS, _figure)
-    if not checkpoint.exists():
-        forget(so_far)
+    begin(checkpoint, so_far)
     with alone(checkpoint):  # the next run must see a training that outlived its own
         rows = train_velocity(
             network,
