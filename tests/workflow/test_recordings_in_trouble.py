@@ -32,7 +32,8 @@ from ulmpipe.stages import (
     register,
 )
 
-N_BLOCKS, N_FRAMES, N_ELEMENTS, N_SAMPLES = 20, 32, 16, 64  # in 16 frames the network sees next to nothing
+# in 16 frames the network sees next to nothing; no multiple of them, as recordings may be
+N_BLOCKS, N_FRAMES, N_ELEMENTS, N_SAMPLES = 20, 40, 16, 64
 SPEED_OF_SOUND, CARRIER, PITCH, DEPTH = 1540.0, 15.625e6, 0.1e-3, 8e-3
 START_TIME = 2 * 7.5e-3 / SPEED_OF_SOUND
 ANGLES = (-1.0, 0.0, 1.0)
