@@ -316,7 +316,7 @@ def garbage_in_compressed_hdf5(path: Path) -> None:
 DAMAGES: dict[Callable[[Path], None], str] = {
     truncate: "cannot be read",
     empty: "cannot be read",
-    shorten: "29 frames|blocks of 29 frames",
+    shorten: f"{N_FRAMES - 3} frames",
     one_nan: "samples are not finite",
     zeros_in_hdf5: "1 frames with holes of zeros, the first is 5",
     garbage_in_hdf5: "samples are not finite|absurd",
