@@ -237,12 +237,11 @@ def validate(
         found = (logits > 0).float()
         overlap = (found * target).sum((1, 2, 3))
         marked = found.sum((1, 2, 3)) + target.sum((1, 2, 3))
+        dice = torch.where(marked > 0, 2 * overlap / marked, 1.0)  # nothing sought, nothing found: right
         sums += torch.tensor(
             [
                 float(LOSSES[settings.loss](logits, target)) * len(target),
-                float(
-                    torch.where(marked > 0, 2 * overlap / marked, 1.0).sum()
-                ),  # nothing sought, nothing found: right
+                float(dice.sum()),
                 float(found.mean((1, 2, 3)).sum()),
             ],
             dtype=torch.float64,
