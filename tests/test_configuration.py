@@ -264,12 +264,13 @@ def test_every_mistake_has_its_own_line(tmp_path):
     "text",
     [
         "{model: pretrained, sequence: {frames_per_block: 500}}",
-        "acquisitions: {rat: {recording: rat.mat, concentration_per_mm3: 5.0, sequence: {frames_per_block: 500}}}",
+        "acquisitions: {rat: {recording: rat.mat, kind: iq, concentration_per_mm3: 5.0, "
+        "sequence: {frames_per_block: 500}}}",
     ],
     ids=["pretrained", "recording"],
 )
 def test_blocks_that_nothing_is_trained_on_may_have_any_number_of_frames(tmp_path, text):
-    (tmp_path / "mine.yaml").write_text(text.replace("rat.mat,", "rat.mat, kind: iq,"))
+    (tmp_path / "mine.yaml").write_text(text)
     settings = load_configuration(DEFAULT, tmp_path / "mine.yaml")
     of_recording = "rat" in settings.recordings
     sequence = settings.section_of("rat", "sequence") if of_recording else settings.sequence

@@ -69,11 +69,12 @@ if settings.model != "train":
         velocity_weights, velocity_trained_frames = str(folder / VELOCITY_WEIGHTS), trained_frames
 
 # what differs from it
-for line in unlike(sections, made_for):
+shared_by_all = list(unlike(sections, made_for))
+for line in shared_by_all:
     print(f"note: {line}", file=sys.stderr)
 for name in settings.recordings:
     own = {section: settings.section_of(name, section).model_dump(mode="json") for section in OWN_SECTIONS}
-    for line in sorted(set(unlike(sections | own, made_for)) - set(unlike(sections, made_for))):
+    for line in sorted(set(unlike(sections | own, made_for)) - set(shared_by_all)):
         print(f"note: acquisitions.{name}.{line}", file=sys.stderr)
 
 # what phase 2 begins with
